@@ -1,0 +1,44 @@
+# Everything runs in .venv, which the first target that needs it creates.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+HOST ?= 127.0.0.1
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test lint format clean
+
+help:
+	@echo "make run     start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
+	@echo "make test    run the test suite                             (ARGS= for pytest)"
+	@echo "make lint    check style and types"
+	@echo "make format  put the code into the project's format"
+	@echo "make clean   remove $(VENV) and caches"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY)
+
+run: $(READY)
+	@echo "Starting the example app. Open http://$(HOST):$(PORT)/ when gunicorn is listening; Ctrl-C stops it."
+	@$(BIN)/gunicorn --chdir examples/flask_app --config examples/flask_app/gunicorn.conf.py --bind $(HOST):$(PORT) app:app
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,258 @@
+"""Frames: byte strings that cross a pipe whole, each with a small number, its kind.
+
+A frame is one byte for the kind, eight for the length, and the body. A frame that
+was begun is finished before the next one starts, on both sides, whatever happens
+to the greenlet that began it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import sys
+
+from gipc._exceptions import GIPCError
+from gipc._gevent import close_fd
+from gipc._ready import READ, WRITE, Descriptor
+
+if sys.platform != "win32":
+    import fcntl
+
+HEADER = struct.Struct("<BQ")
+_HEADER_SIZE = HEADER.size
+
+#: Bytes that are asked for at a time while frames are small: a pipe's usual capacity.
+CHUNK = 1 << 16
+#: Bodies up to this size are joined to their header, larger ones are not copied.
+_JOIN_LIMIT = 1 << 14
+#: Larger bodies widen the pipe, so that both sides take turns less often.
+_WIDE_PIPE = 1 << 20
+#: No more memory than this is taken on the word of a header alone.
+_TRUSTED_SIZE = 1 << 26
+#: No frame can be this long: the header is not one.
+_IMPOSSIBLE_SIZE = 1 << 48
+#: More kinds than this are not in use: the header is not one.
+_KIND_LIMIT = 16
+
+
+class FrameWriter:
+    """Writes frames to a non-blocking pipe. Not to be used by two at a time."""
+
+    __slots__ = ("_ready", "_rest", "_widened", "fd")
+
+    def __init__(self, fd: int, state: bytes = b"") -> None:
+        self.fd = fd
+        self._rest = memoryview(state)
+        self._ready = Descriptor(fd, WRITE)
+        self._widened = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the writer of a frame was interrupted after its first byte."""
+        return bool(self._rest)
+
+    def state(self) -> bytes:
+        """What a writer in another process needs besides the descriptor."""
+        return bytes(self._rest)
+
+    def write(self, kind: int, body: bytes, deadline: float | None = None) -> bool:
+        """Write one frame; False when *deadline* came first.
+
+        When this is interrupted after the first byte, the frame stays begun:
+        :meth:`finish`, or the next call, writes the rest of it first.
+        """
+        if self._rest and not self.finish(deadline):
+            return False
+        size = len(body)
+        header = HEADER.pack(kind, size)
+        if size <= _JOIN_LIMIT:
+            frame = header + body
+            try:
+                sent = os.write(self.fd, frame)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(frame):
+                return True
+            return self._write_rest(memoryview(frame), sent, deadline)
+        if size > CHUNK and not self._widened:
+            self._widen()
+        try:
+            sent = os.writev(self.fd, (header, body))
+        except BlockingIOError:
+            sent = 0
+        if sent >= _HEADER_SIZE:
+            return self._write_rest(memoryview(body), sent - _HEADER_SIZE, deadline)
+        return self._write_rest(memoryview(header + body), sent, deadline)
+
+    def finish(self, deadline: float | None = None) -> bool:
+        """Write the rest of a frame that was begun; False when *deadline* came first."""
+        rest, self._rest = self._rest, memoryview(b"")
+        return self._write_rest(rest, 0, deadline, begun=True)
+
+    def _write_rest(
+        self, data: memoryview, sent: int, deadline: float | None, begun: bool = False
+    ) -> bool:
+        begun = begun or sent > 0
+        try:
+            while sent < len(data):
+                try:
+                    sent += os.write(self.fd, data[sent:])
+                    begun = True
+                except BlockingIOError:
+                    if not self._ready.wait(deadline):
+                        return False
+            return True
+        finally:
+            if begun:
+                self._rest = data[sent:]
+
+    def _widen(self) -> None:
+        self._widened = True
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # the user's share may be used up
+                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _WIDE_PIPE)
+
+    def forget(self) -> None:
+        """Drop what belongs to the parent's event loop, in a forked child."""
+        self._ready.forget()
+
+    def close(self) -> None:
+        """Close the descriptor. A frame that was begun stays incomplete."""
+        self._ready.release()
+        close_fd(self.fd)
+
+
+class FrameReader:
+    """Reads frames from a non-blocking pipe. Not to be used by two at a time."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_filled",
+        "_full",
+        "_kind",
+        "_position",
+        "_ready",
+        "_size",
+        "fd",
+    )
+
+    def __init__(self, fd: int, state: bytes = b"") -> None:
+        self.fd = fd
+        self._ready = Descriptor(fd, READ)
+        # Bytes that were read and not yet returned.
+        self._buffer = state
+        self._position = 0
+        # Whether the last read may have left something in the pipe.
+        self._full = False
+        # A large frame that is being read, and how much of it is there.
+        self._body: io.BytesIO | None = None
+        self._kind = self._size = self._filled = 0
+
+    def state(self) -> bytes:
+        """What a reader in another process needs besides the descriptor."""
+        if self._body is None:
+            return self._buffer[self._position :]
+        body = self._body.getvalue()[: self._filled]
+        return HEADER.pack(self._kind, self._size) + body
+
+    def require_polling(self) -> None:
+        """Raise OSError where one cannot wait for a limited time."""
+
+    def wait(self, deadline: float | None = None) -> bool:
+        """Wait for the first byte of the next frame; False when *deadline* came first."""
+        if self._body is not None or self._position < len(self._buffer):
+            return True
+        return self._ready.wait(deadline)
+
+    def read(self, deadline: float | None = None) -> tuple[int, bytes] | None:
+        """Read one frame, its kind and its body; None when *deadline* came first.
+
+        When this is interrupted, the next call goes on where it stopped.
+
+        :raises EOFError: the pipe ended.
+        :raises GIPCError: what was read is no frame.
+        """
+        while True:
+            if self._body is not None:
+                return self._read_body(deadline)
+            buffer = self._buffer
+            begin = self._position + _HEADER_SIZE
+            if len(buffer) >= begin:
+                kind, size = HEADER.unpack_from(buffer, self._position)
+                end = begin + size
+                if end <= len(buffer):
+                    self._position = end
+                    return kind, buffer[begin:end]
+                if kind >= _KIND_LIMIT or size >= _IMPOSSIBLE_SIZE:
+                    raise GIPCError(f"not a frame: kind {kind}, {size} bytes")
+                if size > CHUNK:
+                    self._begin_body(kind, size, buffer[begin:])
+                    continue
+            if not self._fill(deadline):
+                return None
+
+    def _fill(self, deadline: float | None) -> bool:
+        chunk = self._receive(deadline)
+        if chunk is None:
+            return False
+        if not chunk:
+            raise EOFError("the other end of the pipe is closed")
+        self._buffer = self._buffer[self._position :] + chunk
+        self._position = 0
+        return True
+
+    def _receive(self, deadline: float | None) -> bytes | None:
+        while True:
+            if not self._full and not self._ready.wait(deadline):
+                return None
+            try:
+                chunk = os.read(self.fd, CHUNK)
+            except BlockingIOError:
+                self._full = False
+                continue
+            self._full = len(chunk) == CHUNK
+            return chunk
+
+    def _receive_into(self, view: memoryview, deadline: float | None) -> int | None:
+        while True:
+            try:
+                return os.readv(self.fd, (view,))
+            except BlockingIOError:
+                if not self._ready.wait(deadline):
+                    return None
+
+    def _begin_body(self, kind: int, size: int, start: bytes) -> None:
+        body = io.BytesIO(start)
+        self._kind, self._size, self._filled = kind, size, len(start)
+        self._body = body
+        self._buffer, self._position = b"", 0
+
+    def _read_body(self, deadline: float | None) -> tuple[int, bytes] | None:
+        body = self._body
+        assert body is not None
+        while self._filled < self._size:
+            room = min(self._size, max(_TRUSTED_SIZE, 2 * self._filled))
+            body.seek(room - 1)
+            body.write(b"\0")
+            with body.getbuffer() as whole:
+                while self._filled < room:
+                    count = self._receive_into(whole[self._filled : room], deadline)
+                    if count is None:
+                        return None
+                    if not count:
+                        raise EOFError("the other end of the pipe is closed")
+                    self._filled += count
+        self._body = None
+        return self._kind, body.getvalue()  # the buffer itself, not a copy
+
+    def forget(self) -> None:
+        """Drop what belongs to the parent's event loop, in a forked child."""
+        self._ready.forget()
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._ready.release()
+        close_fd(self.fd)

@@ -1,0 +1,35 @@
+"""What makes a child independent of the process that it comes from."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+from gipc._gevent import replace_hub_after_fork
+
+#: The signals that get their default disposition in a child. SIGPIPE does not: a
+#: child that writes to a vanished reader is to see an error, as its parent does.
+SIGNALS_TO_RESET = sorted(
+    signal.valid_signals()
+    - {getattr(signal, name, None) for name in ("SIGPIPE", "SIGKILL", "SIGSTOP")}
+)
+
+
+def start_afresh() -> None:
+    """Make this child independent. To be called first of all, in its main thread."""
+    if sys.platform != "win32":
+        replace_hub_after_fork()
+        _forget_fork_server()
+    signal.set_wakeup_fd(-1)  # the parent's, if any
+    for number in SIGNALS_TO_RESET:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _forget_fork_server() -> None:
+    # multiprocessing would take the parent's fork server for this process's own
+    # child, and fail when it is not.
+    module: Any = sys.modules.get("multiprocessing.forkserver")
+    if module is not None and module._forkserver._forkserver_pid is not None:
+        module._forkserver._forkserver_pid = None
+        module._forkserver._forkserver_address = None

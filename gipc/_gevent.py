@@ -1,0 +1,114 @@
+"""What gipc needs from gevent's inside, in one place."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import signal
+import sys
+from typing import Any
+
+import gevent
+from gevent import _hub_local
+
+get_hub_if_exists = _hub_local.get_hub_if_exists
+
+
+def original(module: str, name: str) -> Any:
+    """The real thing, whether or not the process has been monkey-patched."""
+    monkey = sys.modules.get("gevent.monkey")  # nothing is patched before it is imported
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(importlib.import_module(module), name)
+
+
+allocate_lock = original("_thread", "allocate_lock")
+start_new_thread = original("_thread", "start_new_thread")
+get_thread_ident = original("_thread", "get_ident")
+# gevent's own close leaves the descriptor open until the event loop runs again.
+close_fd = original("os", "close")
+
+# Hubs of a forked child's parent. They must never run again, and must never be
+# collected either: that would unwind their greenlets, in the wrong process.
+_inherited: list[Any] = []
+
+
+def in_main_thread() -> bool:
+    """Whether this is the native thread that gevent takes for the main one."""
+    return bool(get_thread_ident() == gevent.hub.MAIN_THREAD_IDENT)
+
+
+def replace_hub_after_fork() -> None:
+    """Give a forked child a hub and a default event loop of its own.
+
+    Nothing of the inherited hub is run or unwound. Must be called in the thread
+    that forked, before anything in the child touches gevent.
+    """
+    inherited = get_hub_if_exists()
+    if inherited is None and in_main_thread():
+        return
+    _hub_local.set_hub(None)
+    _hub_local.set_loop(None)
+    hub_class = _hub_local.get_hub_class()
+    loop_class = gevent.config.loop
+    if loop_class.__module__.startswith("gevent.libuv"):
+        # libuv cannot close a default loop that is in use: it is left alone, and
+        # another one stands in for it.
+        if inherited is not None:
+            _inherited.append((inherited, inherited.loop))
+            inherited.loop.reset_sigchld()
+            _stop_signal_watchers(inherited.loop)
+        loop = loop_class(default=False)
+        loop._default = True
+        _hub_local.set_hub(hub_class(loop))
+        return
+    # libev has one default loop for each process: the inherited one is freed, so
+    # that the next hub makes it anew.
+    loop = loop_class(default=True) if inherited is None else inherited.loop
+    _inherited.append((inherited, loop))
+    loop.reset_sigchld()
+    _stop_signal_watchers(loop)
+    loop.destroy()
+    if not in_main_thread():  # otherwise made when it is needed
+        _hub_local.set_hub(hub_class(default=True))
+
+
+def _stop_signal_watchers(loop: Any) -> None:
+    # Both event libraries install a signal's handler with its first watcher only:
+    # an inherited watcher would keep the child's own from ever firing.
+    started = getattr(loop, "_keepaliveset", None)
+    if started is None:  # the C loop keeps no list, so that the heap is searched
+        if not has_hidden_signal_handler():
+            return
+        started = gc.get_objects()
+    watcher_class = type(loop.signal(signal.SIGUSR2))
+    for watcher in list(started):
+        if type(watcher) is watcher_class:
+            watcher.stop()
+
+
+def caught_signals() -> int:
+    """Bit mask of the signals for which the process has a handler (Linux; else 0)."""
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"SigCgt:"):
+                    return int(line.split()[1], 16)
+    except OSError:
+        pass
+    return 0
+
+
+def sigchld_is_caught() -> bool:
+    """Whether some handler for SIGCHLD is installed, Python's or libev's."""
+    return bool(caught_signals() >> (signal.SIGCHLD - 1) & 1)
+
+
+def has_hidden_signal_handler() -> bool:
+    """Whether a signal other than SIGCHLD has a handler that Python knows nothing of."""
+    caught = caught_signals()
+    return any(
+        caught >> (number - 1) & 1
+        for number in signal.valid_signals() - {signal.SIGCHLD}
+        if signal.getsignal(number) in (signal.SIG_DFL, None)
+    )

@@ -1,0 +1,134 @@
+"""Child processes next to gevent."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections.abc import Callable, Iterable, Mapping
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from gipc._fresh import start_afresh
+from gipc._handles import find_handles, settle_after_fork
+from gipc._popen import launcher
+
+
+class _GProcess(multiprocessing.Process):
+    """A :class:`multiprocessing.Process` that is safe next to gevent.
+
+    Made by :func:`start_process`. ``join`` waits cooperatively, also for a child
+    that was started in another native thread; ``exitcode``, ``is_alive`` and
+    ``sentinel`` tell of the child's end without a join. All other methods and
+    attributes are multiprocessing's.
+    """
+
+    _gipc_method: str | None = None
+
+    # Of multiprocessing's process, where its stubs do not tell.
+    _args: tuple[Any, ...]
+    _kwargs: dict[str, Any]
+    _popen: Any
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        return launcher(process_obj._gipc_method)(process_obj)
+
+    def start(self) -> None:
+        """Start the child. Called by :func:`start_process`, and only once.
+
+        Handles among the arguments are closed in this process then.
+
+        :raises GIPCLocked: a handle among the arguments is in use.
+        :raises GIPCClosed: a handle among the arguments is closed.
+        :raises AssertionError: the process was started already.
+        """
+        with contextlib.ExitStack() as reservations:
+            handles = []
+            if self._popen is None:  # otherwise refused below
+                handles = find_handles(self._args, self._kwargs)
+            for handle in handles:
+                reservations.enter_context(handle._reserved())
+            super().start()
+            for handle in handles:
+                handle._release()
+        self._popen.watch()
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        start_afresh()
+        settle_after_fork(find_handles(self._args, self._kwargs))
+        exitcode: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]
+        return exitcode
+
+
+def start_process(
+    target: Callable[..., object],
+    args: Iterable[Any] = (),
+    kwargs: Mapping[str, Any] = {},
+    daemon: bool | None = None,
+    name: str | None = None,
+    *,
+    mp_context: BaseContext | str | None = None,
+) -> _GProcess:
+    """Start a child process that executes ``target(*args, **kwargs)``.
+
+    The child starts with an event loop of its own: gevent works in it, and no
+    greenlet of this process ever runs in it. All signals have their default
+    disposition in it, except SIGPIPE, whose one is inherited.
+
+    Handles of :func:`pipe` among the arguments, also in tuples, lists, sets and
+    dictionaries, are passed on to the child and closed in this process. All other
+    handles are closed in the child.
+
+    May be called from any greenlet and any native thread.
+
+    :param target: the function to call. Unless the child is forked, it and the
+        arguments are pickled.
+    :param args: positional arguments for *target*, a tuple.
+    :param kwargs: keyword arguments for *target*, a dictionary.
+    :param daemon: see :attr:`multiprocessing.Process.daemon`. Default: inherited.
+    :param name: see :attr:`multiprocessing.Process.name`.
+    :param mp_context: how the child is started: ``"fork"``, ``"spawn"``,
+        ``"forkserver"``, or a context of :func:`multiprocessing.get_context`.
+        Default: what :func:`multiprocessing.set_start_method` chose, else the
+        system's default. ``fork`` is unsafe in a process with several threads,
+        and Python 3.12 and newer warn of it; ``forkserver`` avoids that.
+    :returns: the running process.
+    :raises TypeError: an argument is of the wrong type.
+    :raises ValueError: *mp_context* is not known to this system.
+    :raises GIPCLocked: a handle among the arguments is in use.
+    :raises GIPCClosed: a handle among the arguments is closed.
+    :raises pickle.PicklingError: an argument cannot be pickled, and has to be. As
+        with :func:`pickle.dumps`, that may be a TypeError or AttributeError too.
+    :raises OSError: the system has no descriptors or processes left.
+    """
+    if not callable(target):
+        raise TypeError(f"target must be callable, not {target!r}")
+    if not isinstance(args, tuple):
+        raise TypeError(f"args must be a tuple, not {type(args).__name__}")
+    if not isinstance(kwargs, dict):
+        raise TypeError(f"kwargs must be a dict, not {type(kwargs).__name__}")
+    process = _GProcess(target=target, name=name, args=args, kwargs=kwargs, daemon=daemon)
+    process._gipc_method = start_method_of(mp_context)
+    process.start()
+    return process
+
+
+def start_method_of(mp_context: BaseContext | str | None) -> str | None:
+    """The name of the start method that *mp_context* stands for; None for the default.
+
+    :raises TypeError: it is no context and no name.
+    :raises ValueError: there is no such method on this system.
+    """
+    if mp_context is None:
+        return None
+    if isinstance(mp_context, BaseContext):
+        method: str | None = mp_context.get_start_method(allow_none=True)
+        return method
+    if not isinstance(mp_context, str):
+        raise TypeError(
+            f"mp_context must be a multiprocessing context or its name, not {mp_context!r}"
+        )
+    known = multiprocessing.get_all_start_methods()
+    if mp_context not in known:
+        raise ValueError(f"mp_context must be one of {', '.join(known)}, not {mp_context!r}")
+    return mp_context

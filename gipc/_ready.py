@@ -1,0 +1,157 @@
+"""Waiting that fits every caller.
+
+A greenlet waits in the hub of its thread. A thread without a hub has nobody else
+to serve, so that it just blocks, and no hub is made for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from gevent.hub import Waiter
+
+from gipc._gevent import allocate_lock, get_hub_if_exists, original
+
+READ = 1
+WRITE = 2
+
+_POLL_EVENTS = {READ: 0x001, WRITE: 0x004}  # POLLIN, POLLOUT
+
+
+def remaining(deadline: float) -> float:
+    """Seconds left until *deadline* (of :func:`time.monotonic`), at least 0."""
+    return max(0.0, deadline - time.monotonic())
+
+
+class Descriptor:
+    """Waits for one descriptor, as often as needed, with one watcher kept for it."""
+
+    __slots__ = ("_events", "_hub", "_poll", "_watcher", "fd")
+
+    def __init__(self, fd: int, events: int) -> None:
+        self.fd = fd
+        self._events = events
+        self._hub: Any = None
+        self._watcher: Any = None
+        self._poll: Any = None
+
+    def wait(self, deadline: float | None = None) -> bool:
+        """Wait until the descriptor is ready; False when *deadline* came first."""
+        hub = get_hub_if_exists()
+        if hub is None:
+            return self._block(deadline)
+        if hub is not self._hub:
+            self.release()
+            self._watcher = hub.loop.io(self.fd, self._events)
+            self._hub = hub
+        if deadline is None:
+            hub.wait(self._watcher)
+            return True
+        waiter = Waiter(hub)
+        with _alarm(hub, waiter, deadline):
+            self._watcher.start(waiter.switch, True)
+            try:
+                return bool(waiter.get())
+            finally:
+                self._watcher.stop()
+
+    def _block(self, deadline: float | None) -> bool:
+        if self._poll is None:
+            self._poll = original("select", "poll")()
+            self._poll.register(self.fd, _POLL_EVENTS[self._events])
+        timeout = None if deadline is None else 1000 * remaining(deadline)
+        return bool(self._poll.poll(timeout))
+
+    def release(self) -> None:
+        """Let go of the watcher. Call this before the descriptor is closed."""
+        if self._watcher is not None:
+            close_watcher(self._hub, self._watcher)
+            self._watcher = self._hub = None
+
+    def forget(self) -> None:
+        """Drop what belongs to the parent's event loop, in a forked child."""
+        self._watcher = self._hub = self._poll = None
+
+
+class Ticket:
+    """One wait for one event that may come from any thread.
+
+    Its owner calls :meth:`wake` and :meth:`close` under one lock, so that a wait
+    that was given up is never woken.
+    """
+
+    __slots__ = ("_async", "_hub", "_lock", "_waiter", "granted")
+
+    def __init__(self) -> None:
+        self.granted: Any = None  # for the owner's use: what the wait was for
+        self._hub = get_hub_if_exists()
+        if self._hub is None:
+            self._lock = allocate_lock()
+            self._lock.acquire()
+        else:
+            self._waiter = Waiter(self._hub)
+            # Unlike a callback, this watcher keeps the loop from ending meanwhile.
+            self._async = self._hub.loop.async_()
+            self._async.start(self._waiter.switch, True)
+
+    def wake(self) -> None:
+        """Let the waiting side go on. To be called once, from any thread."""
+        if self._hub is None:
+            self._lock.release()
+        else:
+            self._async.send()
+
+    def wait(self, deadline: float | None = None) -> bool:
+        """Wait to be woken; False when *deadline* came first. To be called once."""
+        if self._hub is None:
+            return bool(self._lock.acquire(True, -1 if deadline is None else remaining(deadline)))
+        with _alarm(self._hub, self._waiter, deadline):
+            return bool(self._waiter.get())
+
+    def close(self) -> None:
+        """End the wait, by the side that waited."""
+        if self._hub is not None:
+            self._async.stop()
+            self._async.close()
+
+
+def close_watcher(hub: Any, watcher: Any) -> None:
+    """Stop and close a watcher, in the thread of its hub."""
+    if hub is get_hub_if_exists():
+        watcher.close()
+    elif hub.loop is not None:  # otherwise it ended with its loop
+        hub.loop.run_callback_threadsafe(watcher.close)
+
+
+def is_readable(fd: int) -> bool:
+    """Whether *fd* is readable now, or at its end."""
+    poll = original("select", "poll")()
+    poll.register(fd, _POLL_EVENTS[READ])
+    return bool(poll.poll(0))
+
+
+def wait_for(fd: int, deadline: float | None = None) -> bool:
+    """Wait once until *fd* is readable; False when *deadline* came first."""
+    descriptor = Descriptor(fd, READ)
+    try:
+        return descriptor.wait(deadline)
+    finally:
+        descriptor.release()
+
+
+@contextlib.contextmanager
+def _alarm(hub: Any, waiter: Any, deadline: float | None) -> Iterator[None]:
+    """Wake *waiter* with False at *deadline*."""
+    if deadline is None:
+        yield
+        return
+    timer = hub.loop.timer(remaining(deadline))
+    timer.start(waiter.switch, False, update=True)
+    try:
+        yield
+    finally:
+        timer.stop()
+        timer.close()
