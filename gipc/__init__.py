@@ -9,6 +9,7 @@ from gipc._exceptions import (
     OffloadTimeout,
     QueueFull,
 )
+from gipc._executor.executor import ProcessPoolExecutor
 from gipc._handles import pipe
 from gipc._process import start_process
 
@@ -19,6 +20,7 @@ __all__ = [
     "GIPCLocked",
     "OffloadError",
     "OffloadTimeout",
+    "ProcessPoolExecutor",
     "QueueFull",
     "pipe",
     "start_process",

@@ -83,3 +83,14 @@ def signal_of(exitcode: int | None) -> _signal.Signals | None:
         return _signal.Signals(-exitcode)
     except ValueError:  # a real-time signal has no name
         return None
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an error in a child, as the cause of the error in the caller."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n{self.text.rstrip()}"

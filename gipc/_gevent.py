@@ -54,23 +54,34 @@ def replace_hub_after_fork() -> None:
     if loop_class.__module__.startswith("gevent.libuv"):
         # libuv cannot close a default loop that is in use: it is left alone, and
         # another one stands in for it.
-        if inherited is not None:
-            _inherited.append((inherited, inherited.loop))
-            inherited.loop.reset_sigchld()
-            _stop_signal_watchers(inherited.loop)
+        for inherited_loop in _inherited_loops(inherited, loop_class):
+            _inherited.append((inherited, inherited_loop))
+            inherited_loop.reset_sigchld()
+            _stop_signal_watchers(inherited_loop)
         loop = loop_class(default=False)
         loop._default = True
         _hub_local.set_hub(hub_class(loop))
         return
     # libev has one default loop for each process: the inherited one is freed, so
     # that the next hub makes it anew.
-    loop = loop_class(default=True) if inherited is None else inherited.loop
+    loop = None if inherited is None else inherited.loop
+    if loop is None or not loop.default:  # it is the main thread's, this is another
+        _inherited.append((inherited, loop))
+        loop = loop_class(default=True)
     _inherited.append((inherited, loop))
     loop.reset_sigchld()
     _stop_signal_watchers(loop)
+    loop.break_(0)  # another thread may have been running it when this one forked
     loop.destroy()
     if not in_main_thread():  # otherwise made when it is needed
         _hub_local.set_hub(hub_class(default=True))
+
+
+def _inherited_loops(hub: Any, loop_class: Any) -> list[Any]:
+    if in_main_thread():
+        return [hub.loop]
+    # Those of other threads are known to nobody.
+    return [thing for thing in gc.get_objects() if isinstance(thing, loop_class) and thing.ptr]
 
 
 def _stop_signal_watchers(loop: Any) -> None:

@@ -19,7 +19,8 @@ from gipc._gevent import allocate_lock, close_fd, get_hub_if_exists, original
 from gipc._ready import READ, close_watcher, is_readable, wait_for
 
 
-def _close_fds(*fds: int) -> None:
+def close_fds(*fds: int) -> None:
+    """Close descriptors at once, whether or not the process is monkey-patched."""
     for fd in fds:
         close_fd(fd)
 
@@ -176,26 +177,26 @@ else:
             try:
                 parent_sentinel, parent_end = os.pipe()
             except OSError:
-                _close_fds(sentinel, child_end)
+                close_fds(sentinel, child_end)
                 raise
             try:
                 self.pid = original("os", "fork")()
             except OSError:
-                _close_fds(sentinel, child_end, parent_sentinel, parent_end)
+                close_fds(sentinel, child_end, parent_sentinel, parent_end)
                 raise
             if self.pid == 0:
                 code = 1
                 try:
                     atexit._clear()
                     atexit.register(util._exit_function)  # type: ignore[attr-defined]
-                    _close_fds(sentinel, parent_end)
+                    close_fds(sentinel, parent_end)
                     code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
                 finally:
                     atexit._run_exitfuncs()
                     os._exit(code)
-            _close_fds(child_end, parent_sentinel)
+            close_fds(child_end, parent_sentinel)
             self.sentinel = sentinel
-            self.finalizer = util.Finalize(self, _close_fds, (sentinel, parent_end))
+            self.finalizer = util.Finalize(self, close_fds, (sentinel, parent_end))
 
     class SpawnPopen(_DirectPopen, popen_spawn_posix.Popen):
         """Launches a child as a new interpreter."""

@@ -26,6 +26,11 @@ def remaining(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())
 
 
+def is_past(deadline: float | None) -> bool:
+    """Whether *deadline* has come; None never does."""
+    return deadline is not None and time.monotonic() >= deadline
+
+
 class Descriptor:
     """Waits for one descriptor, as often as needed, with one watcher kept for it."""
 

@@ -1,0 +1,1 @@
+"""The executor: calls lent to warm children, and back."""

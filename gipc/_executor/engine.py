@@ -1,0 +1,347 @@
+"""A call's way: pickle it, take a child, one frame there, one frame back."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any, TypeVar
+
+import gevent
+
+from gipc._exceptions import ChildDied, GIPCError, OffloadError, OffloadTimeout
+from gipc._executor.child import Child, Expired, Undelivered
+from gipc._executor.futures import Future
+from gipc._executor.pool import Pool
+from gipc._executor.protocol import (
+    CALL,
+    ERROR,
+    ITEM,
+    LEAVING,
+    RESULT,
+    STREAM,
+    decode_error,
+    describe,
+    encode,
+    name_of,
+)
+from gipc._executor.settings import Settings
+from gipc._ready import is_past
+
+T = TypeVar("T")
+
+#: Seconds that a child whose pipe has ended is given to be found dead.
+_DYING = 1.0
+
+
+class Call:
+    """One call, from its beginning to its end."""
+
+    __slots__ = ("begun", "child", "deadline", "function", "name", "outcome", "ran", "timeout")
+
+    def __init__(self, function: Callable[..., Any], timeout: float | None) -> None:
+        self.begun = time.monotonic()
+        self.function = function
+        self.timeout = timeout
+        self.deadline = None if timeout is None else self.begun + timeout
+        self.child: Child | None = None  # while it holds one
+        self.ran: float | None = None  # since when a child has been at it
+        self.outcome = "cancelled"  # unless something else is found out
+
+    def expired(self, child: Child | None) -> OffloadTimeout:
+        self.outcome = "timed_out"
+        name = name_of(self.function)
+        if child is None:
+            what = f"{name} got no child within {self.timeout:g} s"
+        else:
+            what = f"{name} took longer than {self.timeout:g} s: child {child.pid} was killed"
+        return OffloadTimeout(
+            what,
+            function=name,
+            seconds=self.timeout or 0.0,
+            pid=None if child is None else child.pid,
+        )
+
+
+class Engine:
+    """Carries out the calls of one executor."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pool = Pool(settings)
+        self._futures: set[Future[Any]] = set()
+
+    # One call, by the greenlet that makes it
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        timeout: float | None,
+    ) -> Any:
+        """Run ``function(*args)`` in a child and return what it returns."""
+        call = Call(function, timeout)
+        request = encode((function, args, {}))
+        self.pool.admit()
+        try:
+            kind, body = self._converse(call, CALL, request)
+            return self._finish(call, kind, body)
+        finally:
+            self.pool.leave(call)
+
+    def _converse(
+        self,
+        call: Call,
+        kind: int,
+        request: bytes,
+        may_start: Callable[[], bool] | None = None,
+    ) -> tuple[int, bytes]:
+        """Take a child, give it the request, and return its first reply."""
+        while True:
+            child = self._take(call)
+            if may_start is not None and not may_start():
+                raise CancelledError
+            try:
+                child.send(kind, request, call.deadline)
+            except Undelivered:  # it died while it was idle: no harm is done
+                self._discard(call, child)
+                may_start = None
+                continue
+            except Expired:
+                self._discard(call, child)
+                raise call.expired(child) from None
+            except BaseException:
+                self._discard(call, child)
+                raise
+            return self._receive(call, child)
+
+    def _take(self, call: Call) -> Child:
+        try:
+            child = self.pool.take(call.deadline)
+        except CancelledError:
+            raise
+        except Exception:  # none could be started
+            call.outcome = "failed"
+            raise
+        if child is None:
+            raise call.expired(None)
+        call.child = child
+        call.ran = child.since = time.monotonic()
+        child.function = call.function
+        return child
+
+    def _receive(self, call: Call, child: Child) -> tuple[int, bytes]:
+        """The child's next reply. In case of an error the child is discarded."""
+        try:
+            kind, body = child.receive(call.deadline)
+        except Expired:
+            self._discard(call, child)
+            raise call.expired(child) from None
+        except EOFError:
+            raise self._death(call, child) from None
+        except GIPCError as error:
+            call.outcome = "died"
+            self._discard(call, child)
+            raise OffloadError(
+                f"child {child.pid} was killed: its reply to {name_of(call.function)} "
+                f"was unreadable: {error}"
+            ) from error
+        except BaseException:
+            self._discard(call, child)
+            raise
+        if kind & LEAVING:
+            child.leaving = True
+            kind &= ~LEAVING
+        return kind, body
+
+    def _death(self, call: Call, child: Child) -> OffloadError:
+        if child.killed and is_past(call.deadline):
+            self._discard(call, child)
+            return call.expired(child)
+        call.outcome = "died"
+        try:
+            child.process.join(_DYING)
+        finally:
+            exitcode = child.process.exitcode
+            self._discard(call, child)
+        name = name_of(call.function)
+        fate = child.fate() if exitcode is not None else "closed its pipe"
+        seconds = time.monotonic() - (call.ran or call.begun)
+        return ChildDied(
+            f"child {child.pid} {fate} after {seconds:.3g} s in {name}",
+            exitcode=exitcode,
+            function=name,
+            pid=child.pid,
+        )
+
+    def _discard(self, call: Call, child: Child) -> None:
+        call.child = None
+        self.pool.discard(child)
+
+    def _finish(self, call: Call, kind: int, body: bytes) -> Any:
+        """What a call's last reply stands for: a result, or an exception."""
+        if kind == ERROR:
+            call.outcome = "failed"
+            raise decode_error(body)
+        try:
+            result = pickle.loads(body) if kind == RESULT else None
+        except Exception as error:
+            call.outcome = "failed"
+            raise OffloadError(
+                f"what {name_of(call.function)} returned cannot be unpickled: {describe(error)}"
+            ) from error
+        call.outcome = "completed"
+        return result
+
+    # A stream of items
+
+    def stream(
+        self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float | None
+    ) -> Stream[Any]:
+        """Run a generator function in a child and iterate over what it yields."""
+        call = Call(function, timeout)
+        request = encode((function, args, {}))
+        self.pool.admit()
+        try:
+            return Stream(self, call, request)
+        except BaseException:
+            self.pool.leave(call)
+            raise
+
+    # Calls that a future stands for
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+    ) -> Future[Any]:
+        """Have ``function(*args, **kwargs)`` run in a child by the keeper's thread."""
+        call = Call(function, timeout)
+        self.pool.admit()
+        future: Future[Any] = Future()
+        try:
+            request = encode((function, args, kwargs))
+        except Exception as error:
+            call.outcome = "failed"
+            self.pool.leave(call)
+            future.set_exception(error)
+            return future
+        self._futures.add(future)
+        self.pool.post(self._run, future, call, request)
+        return future
+
+    def _run(self, future: Future[Any], call: Call, request: bytes) -> None:
+        greenlet = gevent.getcurrent()
+        future.on_cancel(lambda: self.pool.post(greenlet.kill))
+        try:
+            kind, body = self._converse(call, CALL, request, future.set_running_or_notify_cancel)
+            result = self._finish(call, kind, body)
+        except (CancelledError, gevent.GreenletExit) as error:
+            if not future.cancelled() and not future.cancel():
+                future.set_exception(error)
+            elif call.child is None:
+                future.set_running_or_notify_cancel()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        finally:
+            self.pool.leave(call)
+            self._futures.discard(future)
+
+    # The end, and a new beginning
+
+    def finish_futures(self) -> None:
+        """Wait for all calls that were submitted."""
+        for future in list(self._futures):
+            future.wait()
+
+    def start_afresh(self) -> None:
+        """Forget all calls and children, in a process that was forked."""
+        self._futures.clear()
+        self.pool.abandon()
+
+
+class Stream(Iterator[T]):
+    """Iterates over what a generator yields in a child. Made by ``stream``.
+
+    Closing it, which leaving it to the garbage collector does too, ends the
+    child's work. It is a context manager that closes it.
+    """
+
+    def __init__(self, engine: Engine, call: Call, request: bytes) -> None:
+        self._engine = engine
+        self._call = call
+        self._busy = False
+        self._over = False
+        self._reply: tuple[int, bytes] | None = engine._converse(call, STREAM, request)
+        if call.timeout is not None:
+            engine.pool.post(_end_in_time, engine.pool, call, call.child)
+
+    def __iter__(self) -> Stream[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._over:
+            raise StopIteration
+        if self._busy:
+            raise ValueError("the stream is being iterated by another greenlet")
+        self._busy = True
+        try:
+            kind, body = self._next_reply()
+            if kind == ITEM:
+                item: T = pickle.loads(body)
+                return item
+            self._engine._finish(self._call, kind, body)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._busy = False
+        self.close()
+        raise StopIteration
+
+    def _next_reply(self) -> tuple[int, bytes]:
+        if self._reply is not None:
+            reply, self._reply = self._reply, None
+            return reply
+        assert self._call.child is not None
+        return self._engine._receive(self._call, self._call.child)
+
+    def close(self) -> None:
+        """End the stream. The child is killed unless the generator has ended."""
+        if self._over:
+            return
+        self._over = True
+        call = self._call
+        if call.child is not None and call.outcome == "cancelled":
+            self._engine._discard(call, call.child)
+        self._engine.pool.leave(call)
+
+    def __enter__(self) -> Stream[T]:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_over", True):
+            # Not here: the pool's lock may be held by this very thread.
+            self._over = True
+            self._engine.pool.post(_close_lost, self._engine, self._call)
+
+
+def _close_lost(engine: Engine, call: Call) -> None:
+    if call.child is not None:
+        engine._discard(call, call.child)
+    engine.pool.leave(call)
+
+
+def _end_in_time(pool: Pool, call: Call, child: Child) -> None:
+    # A consumer that is busy elsewhere does not keep the child beyond the deadline.
+    assert call.deadline is not None
+    gevent.sleep(max(0.0, call.deadline - time.monotonic()))
+    if call.child is child:
+        child.kill()

@@ -1,0 +1,90 @@
+"""How the executor's children are started."""
+
+from __future__ import annotations
+
+import io
+import os
+from multiprocessing import context, reduction, spawn, util
+from multiprocessing.forkserver import ForkServer, read_signed
+from typing import Any
+
+from gipc._gevent import close_fd
+from gipc._popen import ForkServerPopen, close_fds, launcher
+from gipc._process import _GProcess
+
+
+class PoolProcess(_GProcess):
+    """A child of an executor."""
+
+    _server: ForkServer | None = None
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        if process_obj._server is not None:
+            return _OwnForkServerPopen(process_obj)
+        return launcher(process_obj._gipc_method)(process_obj)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_server"}
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        if self._gipc_method == "fork":
+            own = {handle._fd for handle in self._args[:3]}
+            _blank_descriptors(own | {0, 1, 2, parent_sentinel})
+        return super()._bootstrap(parent_sentinel)
+
+
+class _OwnForkServerPopen(ForkServerPopen):
+    """Launches a child through a fork server that belongs to one executor."""
+
+    _fds: list[int]
+
+    def _launch(self, process_obj: Any) -> None:
+        server: ForkServer = process_obj._server
+        data = io.BytesIO()
+        context.set_spawning_popen(self)
+        try:
+            reduction.dump(spawn.get_preparation_data(process_obj._name), data)
+            reduction.dump(process_obj, data)
+        finally:
+            context.set_spawning_popen(None)
+        self.sentinel, data_end = server.connect_to_new_process(self._fds)
+        # The child's parent_process() ends when this duplicate is closed.
+        self.finalizer = util.Finalize(self, close_fds, (self.sentinel, os.dup(data_end)))
+        with open(data_end, "wb") as stream:
+            stream.write(data.getbuffer())
+        self.pid = read_signed(self.sentinel)
+
+
+def make_fork_server(preload: tuple[str, ...]) -> ForkServer:
+    """A fork server that has the given modules, and what a child needs, imported."""
+    server = ForkServer()
+    server.set_forkserver_preload(["gipc._executor.zygote", "__main__", *preload])
+    return server
+
+
+def server_pid(server: Any) -> int | None:
+    """The process id of a fork server, None when it was not needed yet."""
+    pid: int | None = server._forkserver_pid
+    return pid
+
+
+def stop_fork_server(server: Any) -> None:
+    """Let a fork server end as soon as its last child has."""
+    fd, server._forkserver_alive_fd = server._forkserver_alive_fd, None
+    if fd is not None:
+        close_fd(fd)
+
+
+def _blank_descriptors(keep: set[Any]) -> None:
+    # They are replaced, not closed: objects of the parent live on in this process,
+    # and when one is collected it must not close a descriptor that is the child's.
+    null = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"):
+        fd = int(name)
+        if fd not in keep and fd != null:
+            try:
+                os.dup2(null, fd, inheritable=False)
+            except OSError:  # it was the listing's own
+                continue
+    close_fd(null)

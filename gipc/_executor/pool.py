@@ -1,0 +1,409 @@
+"""Lends children to calls: who holds which, who waits, and how many there should be."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING
+
+from gipc._exceptions import QueueFull
+from gipc._executor.child import Child
+from gipc._executor.keeper import Keeper
+from gipc._executor.protocol import name_of
+from gipc._executor.settings import Settings
+from gipc._executor.stats import ChildStats, Figures, Stats
+from gipc._executor.worker import resident_memory
+from gipc._gevent import allocate_lock
+from gipc._ready import Ticket, is_past
+
+if TYPE_CHECKING:
+    from gipc._executor.engine import Call
+
+log = logging.getLogger("gipc")
+
+#: Seconds without another try after children could not be started: at first, at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
+#: Seconds that the interpreter's exit waits for children to end, at most.
+_LAST_WAIT = 10.0
+
+# Keepers of a forked process's parent: their greenlets must not be collected, which
+# would unwind them.
+_forgotten: list[Keeper] = []
+
+
+class Pool:
+    """The children of one executor.
+
+    All state is guarded by one lock, that is held for moments and never while
+    anything waits. A child is lent to one call at a time. A call is *admitted*
+    from its beginning to its end, and holds a child for a part of that time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reset()
+
+    def _reset(self) -> None:
+        self._guard = allocate_lock()
+        self._keeper = Keeper(self, self._settings)
+        self.children: list[Child] = []  # ready, and not known to have ended
+        self._idle: list[Child] = []  # the one that was used last comes last
+        self._waiting: deque[Ticket] = deque()
+        self._watching: list[Ticket] = []  # wakened by any change
+        self._admitted = 0
+        self._lent = 0
+        self._starting = 0
+        self._target = 0  # how many children there should be
+        self._problem: Exception | None = None  # why none could be started
+        self._pause = _FIRST_PAUSE
+        self._retry_at = 0.0
+        self._closed = False
+        self._cancelled = False  # calls that wait are
+        self._finishing = False
+        self._over = False
+        self._figures = Figures()
+        self.post = self._keeper.post
+
+    # Calls
+
+    def admit(self) -> None:
+        """Let a call in, or refuse it.
+
+        :raises QueueFull: enough calls wait already.
+        :raises RuntimeError: the pool is closed.
+        """
+        settings = self._settings
+        with self._guard:
+            if self._closed:
+                raise RuntimeError("cannot schedule new calls after shutdown")
+            self._figures.submitted += 1
+            if (
+                settings.max_queue is not None
+                and self._admitted >= settings.max_workers + settings.max_queue
+            ):
+                self._figures.outcomes["refused"] += 1
+                raise QueueFull(
+                    f"{settings.max_queue} calls wait for a child already",
+                    max_queue=settings.max_queue,
+                )
+            self._admitted += 1
+
+    def leave(self, call: Call) -> None:
+        """The end of an admitted call. Its child, if it still holds one, is idle again."""
+        now = time.monotonic()
+        figures = self._figures
+        with self._guard:
+            if call.child is not None:
+                self._take_back(call.child)
+                call.child = None
+            self._admitted -= 1
+            figures.outcomes[call.outcome] += 1
+            if call.outcome == "completed":
+                self._pause = _FIRST_PAUSE
+            if call.ran is not None:
+                figures.waiting_time.add(call.ran - call.begun)
+                figures.running_time.add(now - call.ran)
+            self._settle()
+
+    def take(self, deadline: float | None) -> Child | None:
+        """Wait for a child, first come, first served; None when *deadline* came first.
+
+        :raises CancelledError: the pool was closed, and waiting calls with it.
+        :raises Exception: no child could be started.
+        """
+        with self._guard:
+            if self._idle and not self._waiting and self._lent < self._settings.max_workers:
+                child = self._lend(self._idle.pop())
+                if child.leaving:
+                    self._settle()
+                return child
+            if self._cancelled:
+                raise CancelledError
+            if self._hopeless() and time.monotonic() < self._retry_at:
+                raise copy.copy(self._problem)  # type: ignore[misc]
+            ticket = Ticket()
+            self._waiting.append(ticket)
+            wanted = min(self._settings.max_workers, self._lent + len(self._waiting))
+            self._target = max(self._target, wanted)
+            self._settle()
+        try:
+            ticket.wait(deadline)
+        except BaseException:
+            with self._guard:
+                ticket.close()
+                if isinstance(ticket.granted, Child):
+                    self._take_back(ticket.granted)
+                elif ticket.granted is None:
+                    self._waiting.remove(ticket)
+                self._settle()
+            raise
+        with self._guard:
+            ticket.close()
+            if ticket.granted is None:
+                self._waiting.remove(ticket)
+            elif isinstance(ticket.granted, Child) and is_past(deadline):
+                self._take_back(ticket.granted)
+                self._settle()
+                ticket.granted = None
+        if isinstance(ticket.granted, Exception):
+            raise ticket.granted
+        granted: Child | None = ticket.granted
+        return granted
+
+    def _lend(self, child: Child) -> Child:
+        self._lent += 1
+        child.lent = True
+        child.tasks += 1
+        # The successor of a child that takes its last task starts while it works.
+        child.leaving = child.tasks == self._settings.max_tasks
+        return child
+
+    def discard(self, child: Child) -> None:
+        """Return a child that did not answer: it is killed, and replaced."""
+        with self._guard:
+            child.leaving = True
+        child.kill()
+        with self._guard:
+            self._take_back(child)
+            self._settle()
+
+    def _take_back(self, child: Child) -> None:
+        self._lent -= 1
+        child.lent = False
+        child.function = None
+        child.since = time.monotonic()
+        if child.ended:
+            self._keeper.post(child.close)
+        elif not child.leaving:
+            self._idle.append(child)
+        elif not child.killed:
+            self._keeper.post(self._keeper.retire, child)
+
+    # Children
+
+    def add(self, child: Child) -> None:
+        """A child is ready."""
+        with self._guard:
+            self._starting -= 1
+            self._figures.started += 1
+            self._problem = None
+            self.children.append(child)
+            child.since = time.monotonic()
+            self._idle.append(child)
+            self._settle()
+
+    def start_failed(self, problem: Exception) -> None:
+        """A child could not be started."""
+        with self._guard:
+            self._starting -= 1
+            self._problem = problem
+            pause = self._hold_off()
+            if self._hopeless():
+                while self._waiting:
+                    self._grant(copy.copy(problem))
+            self._settle()
+        log.error("no child could be started, next try in %g s at the earliest: %s", pause, problem)
+
+    def ended(self, child: Child) -> None:
+        """A child ended, in whatever way."""
+        with self._guard:
+            child.ended = True
+            self.children.remove(child)
+            if child in self._idle:
+                self._idle.remove(child)
+            if not child.lent:
+                self._keeper.post(child.close)
+            expected = child.leaving
+            if not expected and child.tasks == 0:
+                self._hold_off()  # it seems that they cannot live
+            self._figures.replaced += not self._closed
+            self._settle()
+        if not expected:
+            log.warning("child %d %s; it is replaced", child.pid, child.fate())
+
+    def expire(self, idle_timeout: float) -> float:
+        """Retire children that idle too long; return the seconds until the next look."""
+        now = time.monotonic()
+        with self._guard:
+            while self._idle and now - self._idle[0].since >= idle_timeout:
+                child = self._idle.pop(0)
+                child.leaving = True
+                self._target = max(0, self._target - 1)
+                self._keeper.post(self._keeper.retire, child)
+            if not self._idle:
+                return idle_timeout
+            return self._idle[0].since + idle_timeout - now
+
+    # What follows is called with the guard held.
+
+    def _settle(self) -> None:
+        """Do all that the present state asks for."""
+        while self._waiting and self._idle and self._lent < self._settings.max_workers:
+            self._grant(self._lend(self._idle.pop()))
+        for _ in range(self._shortage()):
+            self._starting += 1
+            self._keeper.post(self._keeper.start_child)
+        if self._closed and not self._admitted:
+            self._wind_up()
+        for ticket in self._watching:
+            ticket.wake()
+        self._watching.clear()
+
+    def _grant(self, what: Child | Exception) -> None:
+        ticket = self._waiting.popleft()
+        ticket.granted = what
+        ticket.wake()
+
+    def _shortage(self) -> int:
+        if time.monotonic() < self._retry_at:
+            return 0
+        wanted = self._target
+        if self._closed:
+            wanted = min(wanted, self._lent + len(self._waiting))
+        staying = sum(not child.leaving for child in self.children)
+        return max(0, wanted - staying - self._starting)
+
+    def _hold_off(self) -> float:
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        self._retry_at = time.monotonic() + pause
+        return pause
+
+    def _hopeless(self) -> bool:
+        return self._problem is not None and not self.children and not self._starting
+
+    def _wind_up(self) -> None:
+        while self._idle:
+            child = self._idle.pop()
+            child.leaving = True
+            self._keeper.post(self._keeper.retire, child)
+        if not self.children and not self._starting and not self._finishing:
+            self._finishing = True
+            self._keeper.post(self._keeper.finish)
+
+    # Life and death of the pool
+
+    def warm_up(self, deadline: float | None) -> bool:
+        """Start all children and wait until they are ready; False at *deadline*.
+
+        :raises Exception: no child could be started.
+        """
+        while True:
+            with self._guard:
+                if self._closed:
+                    raise RuntimeError("cannot start children after shutdown")
+                self._target = self._settings.max_workers
+                self._settle()
+                if self._problem is not None and not self._starting:
+                    raise copy.copy(self._problem)
+                if self._is_warm():
+                    return True
+            if not self._wait_for_change(deadline, unless=self._is_warm):
+                return False
+
+    def _is_warm(self) -> bool:
+        ready = sum(not child.leaving for child in self.children)
+        return ready >= self._target or (self._problem is not None and not self._starting)
+
+    def close(self, cancel: bool) -> None:
+        """Let no call in any more. Waiting ones end as cancelled if *cancel* says so."""
+        with self._guard:
+            self._closed = True
+            if cancel:
+                self._cancelled = True
+                while self._waiting:
+                    self._grant(CancelledError("the executor was shut down"))
+            self._settle()
+
+    def close_lost(self) -> None:
+        """Close the pool of an executor that was collected."""
+        # Not here: the lock may be held by this very thread.
+        self._keeper.post(self.close, False)
+
+    def finished(self) -> None:
+        """The keeper has ended all that there was."""
+        with self._guard:
+            self._over = True
+            self._settle()
+
+    def wait_until_over(self, deadline: float | None = None) -> None:
+        """Wait until the pool is closed, all calls have ended, and all children."""
+        while not self._over:
+            if not self._wait_for_change(deadline, unless=self._is_over):
+                return
+
+    def _is_over(self) -> bool:
+        return self._over
+
+    def terminate(self) -> None:
+        """Close the pool, kill children that are busy, and wait for all to end."""
+        with self._guard:
+            self._closed = self._cancelled = True
+            busy = [child for child in self.children if child.lent]
+        for child in busy:
+            child.kill()
+        with self._guard:
+            self._admitted = 0  # nobody will run the greenlets of other calls again
+            self._settle()
+        self.wait_until_over(time.monotonic() + _LAST_WAIT)
+
+    def _wait_for_change(self, deadline: float | None, unless: Callable[[], bool] = bool) -> bool:
+        ticket = Ticket()
+        with self._guard:
+            if unless():  # it came before we looked
+                ticket.close()
+                return True
+            self._watching.append(ticket)
+        try:
+            return ticket.wait(deadline)
+        finally:
+            with self._guard:
+                ticket.close()
+                if ticket in self._watching:
+                    self._watching.remove(ticket)
+
+    def abandon(self) -> None:
+        """Start afresh, in a process that was forked from the one of the pool."""
+        _forgotten.append(self._keeper)
+        self._keeper.abandon()
+        closed = self._closed
+        self._reset()
+        self._closed = self._over = closed
+
+    # Figures
+
+    def stats(self) -> Stats:
+        """A snapshot of all."""
+        now = time.monotonic()
+        with self._guard:
+            figures = self._figures
+            children = [
+                (child, "leaving" if child.leaving else "busy" if child.lent else "idle")
+                for child in self.children
+            ]
+            return Stats(
+                max_workers=self._settings.max_workers,
+                children=tuple(
+                    ChildStats(
+                        pid=child.pid,
+                        state=state,
+                        function=None if child.function is None else name_of(child.function),
+                        seconds=now - child.since,
+                        tasks=child.tasks,
+                        resident_memory=resident_memory(child.pid),
+                    )
+                    for child, state in children
+                ),
+                starting=self._starting,
+                running=self._lent,
+                queued=self._admitted - self._lent,
+                submitted=figures.submitted,
+                **figures.outcomes,
+                started=figures.started,
+                replaced=figures.replaced,
+                waiting_time=figures.waiting_time.snapshot(),
+                running_time=figures.running_time.snapshot(),
+            )

@@ -1,0 +1,60 @@
+"""A native thread that runs greenlets in a hub of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from gipc._gevent import original, start_new_thread
+from gipc._ready import Ticket
+
+
+class HubThread:
+    """Runs functions, each in a greenlet, apart from the threads that post them.
+
+    The thread starts with the first function and ends after :meth:`stop`.
+    """
+
+    def __init__(self) -> None:
+        # Reentrant, since a collected object may post while its thread is posting.
+        self._guard = original("_thread", "RLock")()
+        self._pending: deque[tuple[Any, ...]] = deque()
+        self._started = False
+        self._hub: Any = None
+        self._end: Ticket | None = None
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Have ``function(*args)`` run soon. May be called from any thread."""
+        with self._guard:
+            self._pending.append((function, *args))
+            if not self._started:
+                self._started = True
+                start_new_thread(self._run, ())
+            elif self._hub is not None:
+                self._hub.loop.run_callback_threadsafe(self._spawn_pending)
+
+    def stop(self) -> None:
+        """Let the thread end. To be called by one of its greenlets, once."""
+        assert self._end is not None
+        self._end.wake()
+
+    def _run(self) -> None:
+        hub = gevent.get_hub()
+        hub.name = "gipc"
+        self._end = Ticket()
+        with self._guard:
+            self._hub = hub
+            self._spawn_pending()
+        self._end.wait()
+        with self._guard:
+            self._hub = None
+            self._started = False
+        self._end.close()
+        hub.destroy(destroy_loop=True)
+
+    def _spawn_pending(self) -> None:
+        while self._pending:
+            gevent.spawn(*self._pending.popleft())
