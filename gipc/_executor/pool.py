@@ -343,6 +343,8 @@ class Pool:
         with self._guard:
             self._closed = self._cancelled = True
             busy = [child for child in self.children if child.lent]
+            for child in busy:
+                child.leaving = True
         for child in busy:
             child.kill()
         with self._guard:

@@ -1,0 +1,1 @@
+"""Where the executor meets frameworks and servers."""
