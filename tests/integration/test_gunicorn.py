@@ -102,6 +102,21 @@ def test_max_workers_of_the_app_comes_first():
         assert server.stats()["max_workers"] == 3
 
 
+def test_hooks_of_the_user_run_beside_ours():
+    with gunicorn(config=APPS / "own_hooks.conf.py") as server:
+        assert server.stats()["started"] > 0  # ours had the children started
+        assert "my post_fork ran" in server.log
+        assert "my post_worker_init ran" in server.log
+
+
+def test_children_that_cannot_start_do_not_keep_the_server_from_serving():
+    with gunicorn(FLASK_GIPC_PRELOAD='["no_such_module"]') as server:
+        assert server.get("/ping").text == "pong"
+        response = server.get("/primes/10")
+        assert response.status_code == 500
+        assert "no_such_module" in server.log
+
+
 def test_log_lines_go_to_gunicorns_log():
     with gunicorn() as server:
         pid = server.stats()["children"][0]["pid"]
