@@ -53,6 +53,9 @@ class FrameWriter:
         """Whether the writer of a frame was interrupted after its first byte."""
         return bool(self._rest)
 
+    def require_idle(self) -> None:
+        """Raise GIPCLocked while a thread that cannot be stopped uses the descriptor."""
+
     def state(self) -> bytes:
         """What a writer in another process needs besides the descriptor."""
         return bytes(self._rest)
@@ -90,6 +93,15 @@ class FrameWriter:
         """Write the rest of a frame that was begun; False when *deadline* came first."""
         rest, self._rest = self._rest, memoryview(b"")
         return self._write_rest(rest, 0, deadline, begun=True)
+
+    def push(self) -> bool:
+        """Write what fits of a frame that was begun; True when all of it is written."""
+        try:
+            while self._rest:
+                self._rest = self._rest[os.write(self.fd, self._rest) :]
+        except BlockingIOError:
+            return False
+        return True
 
     def _write_rest(
         self, data: memoryview, sent: int, deadline: float | None, begun: bool = False
@@ -150,6 +162,9 @@ class FrameReader:
         # A large frame that is being read, and how much of it is there.
         self._body: io.BytesIO | None = None
         self._kind = self._size = self._filled = 0
+
+    def require_idle(self) -> None:
+        """Raise GIPCLocked while a thread that cannot be stopped uses the descriptor."""
 
     def state(self) -> bytes:
         """What a reader in another process needs besides the descriptor."""
@@ -239,7 +254,10 @@ class FrameReader:
             body.write(b"\0")
             with body.getbuffer() as whole:
                 while self._filled < room:
-                    count = self._receive_into(whole[self._filled : room], deadline)
+                    # Released in any case: the traceback of an interrupted call may
+                    # live on, and a body with views on it cannot grow.
+                    with whole[self._filled : room] as view:
+                        count = self._receive_into(view, deadline)
                     if count is None:
                         return None
                     if not count:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,7 +15,7 @@ from gevent.lock import Semaphore
 
 from gipc._exceptions import GIPCClosed, GIPCError, GIPCLocked
 from gipc._frames import FrameReader, FrameWriter
-from gipc._gevent import get_hub_if_exists
+from gipc._ready import WRITE, close_watcher, remaining
 from gipc._transport import Reader, Writer, duplicate_for_child, open_pipe, receive, starting_child
 
 Encoder = Callable[[Any], bytes]
@@ -50,6 +51,8 @@ class _GIPCHandle:
     def close(self) -> None:
         """Close the descriptor. Called on context exit.
 
+        A message whose ``put`` was killed and that is not complete yet is lost.
+
         :raises GIPCClosed: the handle is closed already.
         :raises GIPCLocked: the handle is being read from or written to.
         :raises GIPCError: the handle belongs to another process.
@@ -57,8 +60,10 @@ class _GIPCHandle:
         self._require_open()
         if not self._lock.acquire(blocking=False):
             raise GIPCLocked(f"cannot close {self}: it is in use")
-        self._release()
-        self._lock.release()  # whoever came to wait meanwhile learns that it is closed
+        try:
+            self._release()
+        finally:
+            self._lock.release()  # whoever came to wait meanwhile learns that it is closed
 
     def _require_open(self) -> None:
         if self._closed:
@@ -73,6 +78,7 @@ class _GIPCHandle:
         if not self._lock.acquire(blocking=False):
             raise GIPCLocked(f"cannot pass {self} to a child: it is in use")
         try:
+            self._frames.require_idle()
             yield
         finally:
             self._lock.release()
@@ -87,6 +93,9 @@ class _GIPCHandle:
         """Take over the handle, in a forked child that it was passed to."""
         self._frames.forget()
         self._own()
+
+    def _resume(self) -> None:
+        """Go on, in a child, with what the parent left unfinished."""
 
     def _abandon(self) -> None:
         """Close the descriptor, in a forked child that has no use for it."""
@@ -143,7 +152,8 @@ class _GIPCWriter(_GIPCHandle):
 
     def _own(self) -> None:
         super()._own()
-        self._finisher: gevent.Greenlet | None = None
+        # The hub and the watcher that finish a message whose put was killed.
+        self._finisher: tuple[Any, Any] | None = None
 
     def put(self, o: Any) -> None:
         """Encode *o* and write it to the pipe, cooperatively.
@@ -174,30 +184,45 @@ class _GIPCWriter(_GIPCHandle):
                 raise
 
     def _finish_later(self) -> None:
-        if self._frames.unfinished and self._finisher is None and get_hub_if_exists() is not None:
-            self._finisher = gevent.spawn(self._finish)
+        """Let the event loop write the rest of a message, by whoever holds the lock."""
+        self._stop_finishing()
+        if self._frames.unfinished:
+            hub = gevent.get_hub()
+            watcher = hub.loop.io(self._fd, WRITE)
+            self._finisher = hub, watcher
+            watcher.start(self._finish_some, watcher)
 
-    def _finish(self) -> None:
-        with self._lock:
-            if not self._closed:
-                with contextlib.suppress(OSError):  # the next put will raise it
-                    self._frames.finish()
-        self._finisher = None
+    def _finish_some(self, watcher: Any) -> None:
+        # Runs in the hub. When the lock is taken, its holder does the work.
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._closed and not self._frames.push():
+                    return  # to be called again when there is room
+            except OSError:
+                pass  # the next put will raise it
+            finally:
+                self._lock.release()
+        watcher.close()
 
-    def close(self) -> None:
-        """Close the descriptor. Called on context exit.
+    def _stop_finishing(self) -> None:
+        finisher, self._finisher = self._finisher, None
+        if finisher is not None:
+            close_watcher(*finisher)
 
-        A message whose ``put`` was killed and that is not complete yet is lost.
+    def _resume(self) -> None:
+        self._finish_later()
 
-        :raises GIPCClosed: the handle is closed already.
-        :raises GIPCLocked: the handle is being written to.
-        :raises GIPCError: the handle belongs to another process.
-        """
-        self._require_open()
-        if self._finisher is not None:
-            self._finisher.kill()
-            self._finisher = None
-        super().close()
+    def _release(self) -> None:
+        self._stop_finishing()
+        super()._release()
+
+    def _adopt(self) -> None:
+        self._finisher = None  # the parent's
+        super()._adopt()
+
+    def _abandon(self) -> None:
+        self._finisher = None  # the parent's
+        super()._abandon()
 
 
 class _GIPCReader(_GIPCHandle):
@@ -233,9 +258,7 @@ class _GIPCReader(_GIPCHandle):
         elif isinstance(timeout, gevent.Timeout):
             data = self._receive(timeout)
         else:
-            self._frames.require_polling()
-            with gevent.Timeout(timeout):
-                data = self._receive()
+            data = self._receive_within(timeout)
         return data if self._codec is None else self._codec(data)
 
     def _receive(self, until_first_byte: gevent.Timeout | None = None) -> bytes:
@@ -249,6 +272,21 @@ class _GIPCReader(_GIPCHandle):
             frame = self._frames.read()
             assert frame is not None  # there is no deadline
             return frame[1]
+
+    def _receive_within(self, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        self._require_open()
+        self._frames.require_polling()
+        frame = None
+        if self._lock.acquire(timeout=remaining(deadline)):
+            try:
+                self._require_open()
+                frame = self._frames.read(deadline)
+            finally:
+                self._lock.release()
+        if frame is None:
+            raise gevent.Timeout(seconds)
+        return frame[1]
 
 
 class _GIPCDuplexHandle:
@@ -415,8 +453,9 @@ def find_handles(*values: Any) -> list[_GIPCHandle]:
     return list(found.values())
 
 
-def settle_after_fork(passed: Iterable[_GIPCHandle]) -> None:
+def settle_in_child(passed: Iterable[_GIPCHandle]) -> None:
     """Take over the handles in *passed*, and close all other ones of the parent."""
+    passed = list(passed)
     kept = {id(handle) for handle in passed}
     for handle in open_handles():
         if handle._pid != os.getpid():
@@ -424,6 +463,8 @@ def settle_after_fork(passed: Iterable[_GIPCHandle]) -> None:
                 handle._adopt()
             else:
                 handle._abandon()
+    for handle in passed:
+        handle._resume()
 
 
 def open_handles() -> list[_GIPCHandle]:

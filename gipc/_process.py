@@ -9,7 +9,7 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 from gipc._fresh import start_afresh
-from gipc._handles import find_handles, settle_after_fork
+from gipc._handles import find_handles, settle_in_child
 from gipc._popen import launcher
 
 
@@ -55,7 +55,7 @@ class _GProcess(multiprocessing.Process):
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         start_afresh()
-        settle_after_fork(find_handles(self._args, self._kwargs))
+        settle_in_child(find_handles(self._args, self._kwargs))
         exitcode: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]
         return exitcode
 

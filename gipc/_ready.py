@@ -59,7 +59,8 @@ class Descriptor:
         with _alarm(hub, waiter, deadline):
             self._watcher.start(waiter.switch, True)
             try:
-                return bool(waiter.get())
+                # A loop may look at its timers first.
+                return bool(waiter.get()) or self._block(0.0)
             finally:
                 self._watcher.stop()
 
