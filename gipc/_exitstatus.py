@@ -1,9 +1,8 @@
 """The exit status of one child, found without touching any other.
 
-``waitid`` on a pidfd collects just that child. Two things can come first, though:
-a SIGCHLD handler of gevent's (which collects every child there is), so that a
-watcher of gevent's is kept to be told by it; and, before that watcher could be
-made, the same handler installed late: then the kernel is asked, from Linux 6.15 on.
+``waitid`` on a pidfd collects just that child. A SIGCHLD handler of gevent's, which
+collects every child there is, can come first: a watcher of gevent's is kept to be
+told by it. Where there cannot be one the kernel is asked, from Linux 6.15 on.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from typing import Any
+import time
 
-from gipc._gevent import get_hub_if_exists, original, sigchld_is_caught
+from gipc._gevent import original, watch_child
 from gipc._ready import close_watcher
 
 if sys.platform == "linux":
@@ -21,6 +20,9 @@ if sys.platform == "linux":
 
 #: What multiprocessing reports, too, when a child's status cannot be known.
 UNKNOWN = 255
+
+#: Seconds in which gevent must have told of a child that it seems to have collected.
+_PATIENCE = 1.0
 
 # struct pidfd_info and its ioctl, from linux/pidfd.h.
 _PIDFD_GET_INFO = 0xC040FF0B
@@ -57,16 +59,14 @@ class ExitStatus:
     def __init__(self, pid: int, pidfd: int | None) -> None:
         self._pid = pid
         self._pidfd = pidfd
-        self._watcher: Any = None
         self._told: int | None = None
-        self._hub = get_hub_if_exists()
-        if self._hub is not None and self._hub.loop.default and sigchld_is_caught():
-            self._watcher = self._hub.loop.child(pid, ref=False)
-            self._watcher.start(self._on_collected)
+        self._give_up: float | None = None
+        self._hub_and_watcher = watch_child(pid, self._on_collected)
 
     def _on_collected(self) -> None:
-        self._told = os.waitstatus_to_exitcode(self._watcher.rstatus)
-        self.release()
+        if self._hub_and_watcher is not None:
+            self._told = os.waitstatus_to_exitcode(self._hub_and_watcher[1].rstatus)
+            self.release()
 
     def collect(self) -> int | None:
         """The exit code when the child has ended, else None. Never blocks."""
@@ -90,14 +90,23 @@ class ExitStatus:
             return None
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
-    def _lost(self) -> int:
-        watcher = self._watcher
-        if watcher is not None and watcher.rpid:  # told, but its callback is still to run
-            return os.waitstatus_to_exitcode(watcher.rstatus)
-        return UNKNOWN if self._pidfd is None else status_of_the_dead(self._pidfd)
+    def _lost(self) -> int | None:
+        """The exit code of a child that somebody else has collected."""
+        if self._hub_and_watcher is not None:
+            watcher = self._hub_and_watcher[1]
+            if watcher.rpid:  # told, but its callback is still to run
+                return os.waitstatus_to_exitcode(watcher.rstatus)
+        code = UNKNOWN if self._pidfd is None else status_of_the_dead(self._pidfd)
+        if code == UNKNOWN and self._hub_and_watcher is not None:
+            # libuv's loop tells its watchers only after it has collected all children.
+            if self._give_up is None:
+                self._give_up = time.monotonic() + _PATIENCE
+            if time.monotonic() < self._give_up:
+                return None
+        return code
 
     def release(self) -> None:
         """Let go of the watcher."""
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            close_watcher(self._hub, watcher)
+        hub_and_watcher, self._hub_and_watcher = self._hub_and_watcher, None
+        if hub_and_watcher is not None:
+            close_watcher(*hub_and_watcher)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from gipc._gevent import replace_hub_after_fork
@@ -16,14 +17,19 @@ SIGNALS_TO_RESET = sorted(
 )
 
 
-def start_afresh() -> None:
-    """Make this child independent. To be called first of all, in its main thread."""
+def start_afresh(signal_mask: Collection[int] | None = None) -> None:
+    """Make this child independent. To be called first of all, in its main thread.
+
+    *signal_mask* takes effect when the signals have their dispositions.
+    """
     if sys.platform != "win32":
         replace_hub_after_fork()
         _forget_fork_server()
     signal.set_wakeup_fd(-1)  # the parent's, if any
     for number in SIGNALS_TO_RESET:
         signal.signal(number, signal.SIG_DFL)
+    if signal_mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
 
 
 def _forget_fork_server() -> None:

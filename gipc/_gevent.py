@@ -6,6 +6,7 @@ import gc
 import importlib
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -23,6 +24,7 @@ def original(module: str, name: str) -> Any:
 
 
 allocate_lock = original("_thread", "allocate_lock")
+new_rlock = original("_thread", "RLock")
 start_new_thread = original("_thread", "start_new_thread")
 get_thread_ident = original("_thread", "get_ident")
 # gevent's own close leaves the descriptor open until the event loop runs again.
@@ -51,27 +53,28 @@ def replace_hub_after_fork() -> None:
     _hub_local.set_loop(None)
     hub_class = _hub_local.get_hub_class()
     loop_class = gevent.config.loop
+    if inherited is not None:
+        _inherited.append((inherited, inherited.loop))
     if loop_class.__module__.startswith("gevent.libuv"):
         # libuv cannot close a default loop that is in use: it is left alone, and
         # another one stands in for it.
-        for inherited_loop in _inherited_loops(inherited, loop_class):
-            _inherited.append((inherited, inherited_loop))
-            inherited_loop.reset_sigchld()
-            _stop_signal_watchers(inherited_loop)
+        for loop in _inherited_loops(inherited, loop_class):
+            loop.reset_sigchld()
+        _stop_signal_watchers(inherited)
         loop = loop_class(default=False)
         loop._default = True
         _hub_local.set_hub(hub_class(loop))
         return
-    # libev has one default loop for each process: the inherited one is freed, so
-    # that the next hub makes it anew.
-    loop = None if inherited is None else inherited.loop
-    if loop is None or not loop.default:  # it is the main thread's, this is another
-        _inherited.append((inherited, loop))
+    # libev has one default loop for each process, whichever thread's hub it serves:
+    # the inherited one is freed, so that the next hub makes it anew.
+    if inherited is not None and inherited.loop.default:
+        loop = inherited.loop
+    else:
         loop = loop_class(default=True)
-    _inherited.append((inherited, loop))
+        _inherited.append((None, loop))
     loop.reset_sigchld()
-    _stop_signal_watchers(loop)
-    loop.break_(0)  # another thread may have been running it when this one forked
+    _stop_signal_watchers(inherited)
+    loop.break_(0)  # the main thread's may have been waiting: libev would still see that
     loop.destroy()
     if not in_main_thread():  # otherwise made when it is needed
         _hub_local.set_hub(hub_class(default=True))
@@ -84,18 +87,25 @@ def _inherited_loops(hub: Any, loop_class: Any) -> list[Any]:
     return [thing for thing in gc.get_objects() if isinstance(thing, loop_class) and thing.ptr]
 
 
-def _stop_signal_watchers(loop: Any) -> None:
+def _stop_signal_watchers(inherited: Any) -> None:
     # Both event libraries install a signal's handler with its first watcher only:
     # an inherited watcher would keep the child's own from ever firing.
-    started = getattr(loop, "_keepaliveset", None)
-    if started is None:  # the C loop keeps no list, so that the heap is searched
-        if not has_hidden_signal_handler():
-            return
-        started = gc.get_objects()
-    watcher_class = type(loop.signal(signal.SIGUSR2))
-    for watcher in list(started):
-        if type(watcher) is watcher_class:
+    if not has_hidden_signal_handler():
+        return
+    # The C loop keeps no list of its watchers, and a hub of another thread cannot be
+    # asked: the heap is searched then.
+    started = getattr(inherited.loop, "_keepaliveset", None) if in_main_thread() else None
+    signal_watcher = _signal_watcher_class()
+    for watcher in list(started or gc.get_objects()):
+        if type(watcher) is signal_watcher:
             watcher.stop()
+
+
+def _signal_watcher_class() -> Any:
+    module = gevent.config.loop.__module__
+    if not module.endswith(".corecext"):
+        module = module.rpartition(".")[0] + ".watcher"
+    return importlib.import_module(module).signal
 
 
 def caught_signals() -> int:
@@ -110,9 +120,32 @@ def caught_signals() -> int:
     return 0
 
 
-def sigchld_is_caught() -> bool:
-    """Whether some handler for SIGCHLD is installed, Python's or libev's."""
-    return bool(caught_signals() >> (signal.SIGCHLD - 1) & 1)
+def watch_child(pid: int, callback: Callable[[], None]) -> Any:
+    """Have gevent tell of a child, should it ever collect all there are.
+
+    Return the hub and the started watcher; None where there can be none.
+
+    A child watcher brings a SIGCHLD handler that collects every child of the process,
+    plain multiprocessing's too. That is for those to decide who want it, such as
+    gevent.subprocess: unless they have, the handler is removed again at once.
+    """
+    if sys.platform != "linux" or not in_main_thread():
+        return None
+    handler = original("signal", "getsignal")(signal.SIGCHLD)
+    installed = bool(caught_signals() >> (signal.SIGCHLD - 1) & 1)
+    if handler is None or callable(handler):
+        return None  # whose handler it is cannot be known: nothing is touched
+    hub = gevent.get_hub()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        watcher = hub.loop.child(pid, ref=False)
+        watcher.start(callback)
+        if not installed:
+            hub.loop.reset_sigchld()
+            original("signal", "signal")(signal.SIGCHLD, handler)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return hub, watcher
 
 
 def has_hidden_signal_handler() -> bool:

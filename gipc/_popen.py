@@ -15,7 +15,7 @@ import time
 from multiprocessing import util
 from typing import Any
 
-from gipc._gevent import allocate_lock, close_fd, get_hub_if_exists, original
+from gipc._gevent import close_fd, get_hub_if_exists, new_rlock, original
 from gipc._ready import READ, close_watcher, is_readable, wait_for
 
 
@@ -35,7 +35,7 @@ class _CooperativePopen:
 
     def __init__(self, process_obj: Any) -> None:
         super().__init__(process_obj)  # type: ignore[call-arg]  # of the stock Popen
-        self._collecting = allocate_lock()
+        self._collecting = new_rlock()
         self._hub: Any = None
         self._watcher: Any = None
         self._set_up_collecting()
@@ -74,7 +74,9 @@ class _CooperativePopen:
         """The exit code when the child has ended, else None. Never blocks."""
         with self._collecting:
             if self.returncode is None:
-                self.returncode = self._collect()
+                code = self._collect()
+                if self.returncode is None:  # or a signal handler came in between
+                    self.returncode = code
                 if self.returncode is not None:
                     self._release_watcher()
             return self.returncode
@@ -179,13 +181,20 @@ else:
             except OSError:
                 close_fds(sentinel, child_end)
                 raise
+            # A signal to the child waits until the parent's handlers are gone from it.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            self.pid = -1
             try:
                 self.pid = original("os", "fork")()
             except OSError:
                 close_fds(sentinel, child_end, parent_sentinel, parent_end)
                 raise
+            finally:
+                if self.pid != 0:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             if self.pid == 0:
                 code = 1
+                process_obj._signal_mask = mask
                 try:
                     atexit._clear()
                     atexit.register(util._exit_function)  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -23,11 +23,13 @@ class _GProcess(multiprocessing.Process):
     """
 
     _gipc_method: str | None = None
+    _signal_mask: Collection[int] | None = None  # of the parent, in a forked child
 
     # Of multiprocessing's process, where its stubs do not tell.
     _args: tuple[Any, ...]
     _kwargs: dict[str, Any]
     _popen: Any
+    _check_closed: Callable[[], None]
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
@@ -41,7 +43,9 @@ class _GProcess(multiprocessing.Process):
         :raises GIPCLocked: a handle among the arguments is in use.
         :raises GIPCClosed: a handle among the arguments is closed.
         :raises AssertionError: the process was started already.
+        :raises ValueError: the process object is closed.
         """
+        self._check_closed()
         with contextlib.ExitStack() as reservations:
             handles = []
             if self._popen is None:  # otherwise refused below
@@ -54,7 +58,7 @@ class _GProcess(multiprocessing.Process):
         self._popen.watch()
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        start_afresh()
+        start_afresh(self._signal_mask)
         settle_in_child(find_handles(self._args, self._kwargs))
         exitcode: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]
         return exitcode

@@ -16,6 +16,7 @@ import gipc
 from gipc import gipc as old_names
 
 MODE_VARIABLES = ("GIPC_TEST_PATCHED", "GIPC_TEST_METHOD", "GEVENT_LOOP", "GIPC_TRANSPORT")
+DEFAULT_MODE = not any(os.environ.get(name) for name in MODE_VARIABLES)
 PATCHED = bool(os.environ.get("GIPC_TEST_PATCHED"))
 #: Whether pipes are served by a thread pool, as on Windows.
 IN_THREADS = os.environ.get("GIPC_TRANSPORT") == "threadpool"
@@ -32,9 +33,7 @@ LARGE = 3_000_000
 needs_polling = pytest.mark.skipif(IN_THREADS, reason="needs pipes that can be polled")
 needs_fork = pytest.mark.skipif(METHOD != "fork", reason="about forked children")
 needs_pickling = pytest.mark.skipif(METHOD == "fork", reason="about children not forked")
-once = pytest.mark.skipif(
-    any(os.environ.get(name) for name in MODE_VARIABLES), reason="runs in the default mode only"
-)
+once = pytest.mark.skipif(not DEFAULT_MODE, reason="runs in the default mode only")
 every_method = pytest.mark.parametrize("method", METHODS)
 
 start_native_thread = monkey.get_original("_thread", "start_new_thread")
