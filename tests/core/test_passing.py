@@ -20,7 +20,6 @@ from .support import (
     open_handles,
     run,
     send_greeting,
-    wait_until,
 )
 from .test_pipes import decode_json, encode_json
 
@@ -284,19 +283,17 @@ def test_a_handle_that_was_not_passed_is_closed_in_a_forked_child():
 def test_a_plain_fork_cannot_use_handles():
     with gipc.pipe() as (reader, writer):
         _inherited[:] = [reader, writer]
-        pid = os.fork()
-        if pid == 0:
+        told, tell = os.pipe()
+        if os.fork() == 0:
             good = use_inherited_handles() == [gipc.GIPCError] * 4
-            os._exit(0 if good else 1)
-        assert os.waitstatus_to_exitcode(wait_until(lambda: reap(pid))[1]) == 0
+            os.write(tell, b"good" if good else b"bad")
+            os._exit(0)
+        os.close(tell)
+        assert os.read(told, 10) == b"good"
+        os.close(told)
         writer.put("untouched")
         assert reader.get() == "untouched"
         _inherited.clear()
-
-
-def reap(pid):
-    found = os.waitpid(pid, os.WNOHANG)
-    return found if found[0] else None
 
 
 def test_a_handle_cannot_be_pickled_outside_of_a_start():

@@ -1,0 +1,44 @@
+"""The core's suite again, in every mode that makes sense: one suite, not copies of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+MODES = [
+    # start method, monkey-patched, event loop, transport
+    ("fork", True, "libev-cext", ""),
+    ("spawn", False, "libev-cext", ""),
+    ("forkserver", False, "libev-cext", ""),
+    ("forkserver", True, "libev-cext", ""),
+    ("fork", False, "libev-cffi", ""),
+    ("fork", False, "libuv-cffi", ""),
+    ("fork", True, "libuv-cffi", ""),
+    ("forkserver", True, "libuv-cffi", ""),
+    ("fork", False, "libev-cext", "threadpool"),
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("method", "patched", "loop", "transport"), MODES)
+def test_the_core_passes_with(method, patched, loop, transport):
+    environment = os.environ | {
+        "GIPC_TEST_METHOD": method,
+        "GIPC_TEST_PATCHED": "1" if patched else "",
+        "GEVENT_LOOP": loop,
+        "GIPC_TRANSPORT": transport,
+    }
+    suite = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/core"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert suite.returncode == 0, suite.stdout
