@@ -11,6 +11,11 @@ from typing import Any
 from gipc._fresh import start_afresh
 from gipc._handles import find_handles, settle_in_child
 from gipc._popen import launcher
+from gipc._ready import Turn
+
+# One start at a time: in a monkey-patched process, the locks that multiprocessing has
+# for that fail when native threads contend for them.
+_starting = Turn()
 
 
 class _GProcess(multiprocessing.Process):
@@ -52,12 +57,14 @@ class _GProcess(multiprocessing.Process):
                 handles = find_handles(self._args, self._kwargs)
             for handle in handles:
                 reservations.enter_context(handle._reserved())
-            super().start()
+            with _starting:
+                super().start()
             for handle in handles:
                 handle._release()
         self._popen.watch()
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        _starting.reset()
         start_afresh(self._signal_mask)
         settle_in_child(find_handles(self._args, self._kwargs))
         exitcode: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,6 +123,53 @@ class Ticket:
         if self._hub is not None:
             self._async.stop()
             self._async.close()
+
+
+class Turn:
+    """A lock for blocks that may switch greenlets, fair between all threads."""
+
+    __slots__ = ("_guard", "_taken", "_waiting")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget who holds it and who waits, in a forked child."""
+        self._guard = allocate_lock()
+        self._taken = False
+        self._waiting: deque[Ticket] = deque()
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._taken:
+                self._taken = True
+                return
+            ticket = Ticket()
+            self._waiting.append(ticket)
+        try:
+            ticket.wait()
+        except BaseException:
+            with self._guard:
+                ticket.close()
+                if ticket.granted:
+                    self._pass_on()
+                else:
+                    self._waiting.remove(ticket)
+            raise
+        with self._guard:
+            ticket.close()
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._guard:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._waiting:
+            ticket = self._waiting.popleft()
+            ticket.granted = True
+            ticket.wake()
+        else:
+            self._taken = False
 
 
 def close_watcher(hub: Any, watcher: Any) -> None:

@@ -9,12 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+# Start method, monkey-patched or not, event loop, transport.
 MODES = [
-    # start method, monkey-patched, event loop, transport
     ("fork", True, "libev-cext", ""),
     ("spawn", False, "libev-cext", ""),
     ("forkserver", False, "libev-cext", ""),
     ("forkserver", True, "libev-cext", ""),
+]
+# What does not depend on the interpreter.
+OTHER_LOOPS = [
     ("fork", False, "libev-cffi", ""),
     ("fork", False, "libuv-cffi", ""),
     ("fork", True, "libuv-cffi", ""),
@@ -24,7 +27,10 @@ MODES = [
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("method", "patched", "loop", "transport"), MODES)
+@pytest.mark.parametrize(
+    ("method", "patched", "loop", "transport"),
+    [*MODES, *(pytest.param(*mode, marks=pytest.mark.other_loops) for mode in OTHER_LOOPS)],
+)
 def test_the_core_passes_with(method, patched, loop, transport):
     environment = os.environ | {
         "GIPC_TEST_METHOD": method,
@@ -33,7 +39,7 @@ def test_the_core_passes_with(method, patched, loop, transport):
         "GIPC_TRANSPORT": transport,
     }
     suite = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/core"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", "tests/core"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

@@ -11,9 +11,9 @@ import pytest
 import gipc
 from gipc._gevent import close_fd
 
-from .support import METHOD, open_descriptors, run, send_greeting, wait_until
+from .support import DEFAULT_MODE, METHOD, open_descriptors, run, send_greeting, wait_until
 
-COUNT = 1000 if METHOD == "fork" else 50
+COUNT = 1000 if DEFAULT_MODE else 20
 
 
 @contextlib.contextmanager

@@ -180,7 +180,7 @@ def test_a_get_that_timed_out_in_the_middle_leaves_the_message_to_the_next_one(p
     putting = blocked(writer.put, MESSAGES[0])
     received = None
     while received is None:  # the time-out hits any part of the way
-        with gevent.Timeout(0.0005, False):
+        with gevent.Timeout(0.001, False):
             received = reader.get()
     assert received == MESSAGES[0]
     putting.get()

@@ -1,0 +1,39 @@
+"""Executors that end with their test."""
+
+import multiprocessing
+
+import pytest
+
+import gipc
+
+
+@pytest.fixture(params=multiprocessing.get_all_start_methods())
+def method(request):
+    return request.param
+
+
+@pytest.fixture
+def make(method):
+    """Make executors whose children are started by the method under test."""
+    made = []
+
+    def make_one(max_workers=1, **arguments):
+        executor = gipc.ProcessPoolExecutor(max_workers, method, **arguments)
+        made.append(executor)
+        return executor
+
+    yield make_one
+    for executor in made:
+        executor.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def executor(make):
+    return make(2)
+
+
+def pytest_collection_modifyitems(items):
+    # The executor has a thread, and so have other tests.
+    warning = pytest.mark.filterwarnings("ignore:This process.*multi-threaded")
+    for item in items:
+        item.add_marker(warning)

@@ -1,0 +1,134 @@
+"""What the children are asked to do."""
+
+import functools
+import os
+import signal
+import sys
+import time
+
+
+class Odd(Exception):
+    """An exception that cannot be made again from its arguments."""
+
+    def __init__(self, one, other):
+        super().__init__(f"{one} and {other}")
+
+
+class Explosive:
+    """A result that cannot be unpickled."""
+
+    def __reduce__(self):
+        return functools.partial(int, "not a number"), ()
+
+
+def square(x):
+    return x * x
+
+
+def fail(message, **attributes):
+    error = ValueError(message, 7)
+    error.__dict__.update(attributes)
+    raise error
+
+
+def fail_oddly():
+    raise Odd(1, 2)
+
+
+def leave(code):
+    sys.exit(code)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def recurse():
+    return recurse()
+
+
+def die(number=signal.SIGKILL):
+    os.kill(os.getpid(), number)
+
+
+def sleep(seconds=1000.0):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def ignore_and_sleep(path):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    leave_pid(path)
+
+
+def leave_pid(path):
+    """Write the child's pid to a file, whole, and sleep."""
+    with open(path + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(path + ".new", path)
+    time.sleep(1000)
+
+
+def compute_for_ever(path):
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
+    sum(range(10**12))  # one call into C, that holds the interpreter's lock
+
+
+def zeros(size):
+    return bytes(size)
+
+
+def count_to(n):
+    yield from range(n)
+
+
+def count_and_fail(n):
+    yield from range(n)
+    raise ValueError("enough")
+
+
+def produce_for_ever(path):
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
+    item = "x" * 1000
+    while True:
+        yield item
+
+
+def note_progress(path, n):
+    """Yield, and write down how far that has got."""
+    with open(path, "w") as file:
+        for number in range(n):
+            print(number, file=file, flush=True)
+            yield "x" * 10_000
+
+
+_state = []
+
+
+def initialize(value):
+    _state.append(value)
+
+
+def state():
+    return _state
+
+
+def fail_to_initialize():
+    raise LookupError("no model")
+
+
+def descriptors():
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+    return found
+
+
+def niceness():
+    return os.nice(0)

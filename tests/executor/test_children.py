@@ -1,0 +1,182 @@
+"""The children of an executor: how they live, and that they end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import gevent
+import pytest
+
+from tests.executor import tasks
+from tests.processes import is_running, pids_with_environment, wait_until
+
+
+def test_children_are_started_when_calls_need_them(make):
+    executor = make(2)
+    assert executor.stats().children == ()
+    executor.offload(tasks.square, 1)
+    assert len(executor.stats().children) == 1
+
+
+def test_warm_up_starts_all_of_them(make):
+    executor = make(2)
+    executor.warm_up()
+    assert [child.state for child in executor.stats().children] == ["idle", "idle"]
+
+
+def test_each_child_is_initialised_once(make):
+    executor = make(initializer=tasks.initialize, initargs=("model",))
+    assert executor.offload(tasks.state) == ["model"]
+    assert executor.offload(tasks.state) == ["model"]
+
+
+def test_when_the_initializer_fails_calls_fail_with_its_error(make):
+    executor = make(initializer=tasks.fail_to_initialize)
+    for _ in range(3):
+        with pytest.raises(LookupError, match="no model") as caught:
+            executor.offload(tasks.square, 1)
+        assert "fail_to_initialize" in str(caught.value.__cause__)
+    assert executor.stats().starting == 0  # it is not tried again and again
+
+
+def test_an_initializer_that_ends_the_child_is_reported(make):
+    with pytest.raises(Exception, match="code 9 before it was ready"):
+        make(initializer=os._exit, initargs=(9,)).offload(tasks.square, 1)
+
+
+def test_a_child_is_replaced_after_so_many_calls(make):
+    executor = make(max_tasks_per_child=2)
+    pids = [executor.offload(os.getpid) for _ in range(6)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 2]
+
+
+def test_one_call_per_child_never_runs_two_at_once(make):
+    executor = make(max_tasks_per_child=1)
+    calls = [gevent.spawn(executor.offload, os.getpid) for _ in range(5)]
+    assert len({call.get() for call in calls}) == 5
+
+
+def test_a_child_that_has_grown_is_replaced(make):
+    executor = make(max_memory_per_child=100_000_000)
+    small = executor.offload(os.getpid)
+    assert executor.offload(os.getpid) == small
+    executor = make(max_memory_per_child=1)
+    assert executor.offload(os.getpid) != executor.offload(os.getpid)
+
+
+def test_a_child_that_idles_is_let_go(make):
+    executor = make(idle_timeout=0.1)
+    pid = executor.offload(os.getpid)
+    wait_until(lambda: not is_running(pid), "the child is gone")
+    assert executor.offload(tasks.square, 2) == 4
+
+
+def test_children_are_nicer_than_the_server(make):
+    assert make(nice=3).offload(tasks.niceness) == os.nice(0) + 3
+
+
+def test_children_hold_nothing_of_the_server(make):
+    executor = make(2)
+    with socket.socket() as listener, open(__file__) as file:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        executor.warm_up()
+        server = set(tasks.descriptors().values())
+        for held in (executor.offload(tasks.descriptors) for _ in range(2)):
+            beyond_stdio = {what for fd, what in held.items() if fd > 2 and what != "/dev/null"}
+            assert not {what for what in beyond_stdio if what.startswith("socket:")}
+            assert file.name not in beyond_stdio
+            shared = beyond_stdio & server
+            # Its own pipes to the server, and what multiprocessing gives each child.
+            assert all(what.startswith("pipe:") for what in shared)
+
+
+def test_a_child_takes_what_its_task_started_with_it(make):
+    executor = make()
+    pid = executor.offload(start_sleep)
+    assert is_running(pid)
+    executor.shutdown()
+    wait_until(lambda: not is_running(pid), "the program is gone")
+
+
+def start_sleep():
+    return subprocess.Popen(["sleep", "1000"]).pid
+
+
+def test_signals_to_everybody_leave_a_running_call_alone(make, tmp_path):
+    executor = make()
+    executor.warm_up()
+    call = gevent.spawn(executor.offload, tasks.sleep, 0.5)
+    wait_until(lambda: (gevent.sleep(0), executor.stats().running)[1], "the call runs")
+    (child,) = executor.stats().children
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        os.kill(child.pid, number)
+    assert call.get() == child.pid
+
+
+def test_a_forked_process_has_children_of_its_own(make):
+    executor = make()
+    ours = executor.offload(os.getpid)
+    told, tell = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.write(tell, str(executor.offload(os.getpid, timeout=30)).encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    theirs = int(os.read(told, 20))
+    os.close(told)
+    assert theirs != ours
+    assert executor.offload(os.getpid) == ours
+    wait_until(lambda: not is_running(theirs), "its child ended with it")
+
+
+PROGRAM = """
+import os, sys
+import gevent, gipc
+from tests.executor import tasks
+
+if __name__ == "__main__":
+    executor = gipc.ProcessPoolExecutor(2, sys.argv[1])
+    executor.offload(tasks.square, 3)
+    {ending}
+"""
+
+ENDINGS = {
+    "a forgotten executor": "pass",
+    "a call in a greenlet": "gevent.spawn(executor.offload, tasks.sleep); gevent.sleep(0.1)",
+    "a future nobody waits for": "executor.submit(tasks.sleep, 0.2)",
+    "an exception": "raise SystemExit(0)",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_a_program_ends_without_hanging_and_leaves_nothing(method, tmp_path, ending):
+    result, mark = run_program(method, tmp_path, ending)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    wait_until(lambda: not pids_with_environment(mark), "no process is left")
+
+
+@pytest.mark.parametrize("task", ["tasks.sleep", "tasks.compute_for_ever, os.devnull"])
+def test_when_the_server_is_killed_its_children_are_gone(method, tmp_path, task):
+    ending = f"gevent.spawn(executor.offload, {task}); gevent.sleep(0.3); os.kill(os.getpid(), 9)"
+    result, mark = run_program(method, tmp_path, ending)
+    assert result.returncode == -signal.SIGKILL
+    wait_until(lambda: not pids_with_environment(mark), "no process is left")
+
+
+def run_program(method, tmp_path, ending):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM.format(ending=ending))
+    name, value = "GIPC_TEST_PROGRAM", str(tmp_path)
+    result = subprocess.run(
+        [sys.executable, str(path), method],
+        env=os.environ | {name: value, "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return result, f"{name}={value}"
