@@ -92,9 +92,10 @@ class Ticket:
 
     __slots__ = ("_async", "_hub", "_lock", "_waiter", "granted")
 
-    def __init__(self) -> None:
+    def __init__(self, block: bool = False) -> None:
+        """Make a ticket. With *block* the thread blocks, even if it runs a hub."""
         self.granted: Any = None  # for the owner's use: what the wait was for
-        self._hub = get_hub_if_exists()
+        self._hub = None if block else get_hub_if_exists()
         if self._hub is None:
             self._lock = allocate_lock()
             self._lock.acquire()

@@ -19,8 +19,10 @@ from gipc._exceptions import QueueFull
 from gipc._executor.child import abandon_all
 from gipc._executor.engine import Engine, Stream
 from gipc._executor.futures import Future
+from gipc._executor.pool import LAST_WAIT
 from gipc._executor.settings import check_seconds, check_settings
 from gipc._executor.stats import Stats
+from gipc._executor.thread import join_threads
 from gipc._executor.worker import run_chunk
 
 T = TypeVar("T")
@@ -291,6 +293,7 @@ def _shut_down_all() -> None:
     for executor in list(_executors):
         executor._engine.finish_futures()
         executor._engine.pool.terminate()
+    join_threads(LAST_WAIT)
 
 
 def _start_all_afresh() -> None:

@@ -28,11 +28,22 @@ log = logging.getLogger("gipc")
 #: Seconds without another try after children could not be started: at first, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
 #: Seconds that the interpreter's exit waits for children to end, at most.
-_LAST_WAIT = 10.0
+LAST_WAIT = 10.0
 
 # Keepers of a forked process's parent: their greenlets must not be collected, which
 # would unwind them.
 _forgotten: list[Keeper] = []
+
+
+def _again(problem: Exception | None) -> Exception:
+    """The same error for another caller, who gets a traceback of its own."""
+    assert problem is not None
+    try:
+        error = copy.copy(problem)
+    except Exception:  # its class does not allow that
+        return problem
+    error.__cause__ = problem.__cause__
+    return error
 
 
 class Pool:
@@ -124,7 +135,7 @@ class Pool:
             if self._cancelled:
                 raise CancelledError
             if self._hopeless() and time.monotonic() < self._retry_at:
-                raise copy.copy(self._problem)  # type: ignore[misc]
+                raise _again(self._problem)
             ticket = Ticket()
             self._waiting.append(ticket)
             wanted = min(self._settings.max_workers, self._lent + len(self._waiting))
@@ -204,7 +215,7 @@ class Pool:
             pause = self._hold_off()
             if self._hopeless():
                 while self._waiting:
-                    self._grant(copy.copy(problem))
+                    self._grant(_again(problem))
             self._settle()
         log.error("no child could be started, next try in %g s at the earliest: %s", pause, problem)
 
@@ -247,7 +258,7 @@ class Pool:
         for _ in range(self._shortage()):
             self._starting += 1
             self._keeper.post(self._keeper.start_child)
-        if self._closed and not self._admitted:
+        if self._closed and self._admitted <= 0:
             self._wind_up()
         for ticket in self._watching:
             ticket.wake()
@@ -298,7 +309,7 @@ class Pool:
                 self._target = self._settings.max_workers
                 self._settle()
                 if self._problem is not None and not self._starting:
-                    raise copy.copy(self._problem)
+                    raise _again(self._problem)
                 if self._is_warm():
                     return True
             if not self._wait_for_change(deadline, unless=self._is_warm):
@@ -329,17 +340,20 @@ class Pool:
             self._over = True
             self._settle()
 
-    def wait_until_over(self, deadline: float | None = None) -> None:
+    def wait_until_over(self, deadline: float | None = None, block: bool = False) -> None:
         """Wait until the pool is closed, all calls have ended, and all children."""
         while not self._over:
-            if not self._wait_for_change(deadline, unless=self._is_over):
+            if not self._wait_for_change(deadline, unless=self._is_over, block=block):
                 return
 
     def _is_over(self) -> bool:
         return self._over
 
     def terminate(self) -> None:
-        """Close the pool, kill children that are busy, and wait for all to end."""
+        """Close the pool, kill children that are busy, and wait for all to end.
+
+        For the interpreter's exit: no other greenlet runs meanwhile.
+        """
         with self._guard:
             self._closed = self._cancelled = True
             busy = [child for child in self.children if child.lent]
@@ -350,10 +364,12 @@ class Pool:
         with self._guard:
             self._admitted = 0  # nobody will run the greenlets of other calls again
             self._settle()
-        self.wait_until_over(time.monotonic() + _LAST_WAIT)
+        self.wait_until_over(time.monotonic() + LAST_WAIT, block=True)
 
-    def _wait_for_change(self, deadline: float | None, unless: Callable[[], bool] = bool) -> bool:
-        ticket = Ticket()
+    def _wait_for_change(
+        self, deadline: float | None, unless: Callable[[], bool], block: bool = False
+    ) -> bool:
+        ticket = Ticket(block)
         with self._guard:
             if unless():  # it came before we looked
                 ticket.close()

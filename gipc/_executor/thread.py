@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import gevent
 
-from gipc._gevent import original, start_new_thread
-from gipc._ready import Ticket
+from gipc._gevent import allocate_lock, original, start_new_thread
+from gipc._ready import Ticket, remaining
+
+# Locks that running threads hold until they end.
+_running: set[Any] = set()
 
 
 class HubThread:
@@ -32,7 +36,10 @@ class HubThread:
             self._pending.append((function, *args))
             if not self._started:
                 self._started = True
-                start_new_thread(self._run, ())
+                running = allocate_lock()
+                running.acquire()
+                _running.add(running)
+                start_new_thread(self._run, (running,))
             elif self._hub is not None:
                 self._hub.loop.run_callback_threadsafe(self._spawn_pending)
 
@@ -41,7 +48,7 @@ class HubThread:
         assert self._end is not None
         self._end.wake()
 
-    def _run(self) -> None:
+    def _run(self, running: Any) -> None:
         hub = gevent.get_hub()
         hub.name = "gipc"
         self._end = Ticket()
@@ -54,7 +61,19 @@ class HubThread:
             self._started = False
         self._end.close()
         hub.destroy(destroy_loop=True)
+        _running.discard(running)
+        running.release()
 
     def _spawn_pending(self) -> None:
         while self._pending:
             gevent.spawn(*self._pending.popleft())
+
+
+def join_threads(patience: float) -> None:
+    """Block until all threads that are ending have ended, or for *patience* seconds.
+
+    The interpreter must not go while one of them is at it.
+    """
+    deadline = time.monotonic() + patience
+    for running in list(_running):
+        running.acquire(True, remaining(deadline))

@@ -88,7 +88,7 @@ def test_what_cannot_come_back_as_it_is_comes_back_in_words(make, function, args
 def test_a_result_that_cannot_be_pickled_is_an_error_of_that_call_alone(make):
     executor = make()
     before = executor.offload(os.getpid)
-    with pytest.raises(pickle.PicklingError, match="_thread.lock"):
+    with pytest.raises(pickle.PicklingError, match=r"_thread\.lock"):
         executor.offload(functools.partial(__import__("_thread").allocate_lock))
     assert executor.offload(os.getpid) == before
 
@@ -186,6 +186,7 @@ def test_a_caller_that_is_interrupted_takes_its_child_with_it(make, tmp_path, ho
 
 def test_a_waiting_caller_that_is_killed_leaves_no_trace(make):
     executor = make()
+    executor.warm_up()
     hog = gevent.spawn(executor.offload, tasks.sleep)
     waiting = gevent.spawn(executor.offload, tasks.square, 1)
     wait_cooperatively(lambda: executor.stats().queued, "one call waits")
@@ -211,6 +212,7 @@ def test_waiters_are_served_first_come_first_served(make):
 
 def test_above_the_queue_limit_calls_are_refused_at_once(make):
     executor = make(max_queue=1)
+    executor.warm_up()
     calls = [gevent.spawn(executor.offload, tasks.sleep, 0.3) for _ in range(2)]
     wait_cooperatively(lambda: executor.stats().queued, "one call waits")
     with pytest.raises(gipc.QueueFull):
