@@ -1,13 +1,11 @@
 """Executors that end with their test."""
 
-import multiprocessing
-
 import pytest
 
 import gipc
 
 
-@pytest.fixture(params=multiprocessing.get_all_start_methods())
+@pytest.fixture(params=["forkserver", "spawn"])
 def method(request):
     return request.param
 
