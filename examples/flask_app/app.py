@@ -6,15 +6,19 @@ Start it with `make run` in the repository's root, or by hand:
 """
 
 import dataclasses
+import json
+from collections.abc import Iterator
 
 import tasks
 from flask import Flask, Response, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException
 
+from gipc import OffloadError
 from gipc.integrations.flask import GIPC
 
 MAX_N = 50_000_000  # the sieve takes one byte for each number
+MAX_BLOCKS = 1000
 
 app = Flask(__name__)
 app.config["GIPC_TIMEOUT"] = 30.0
@@ -59,6 +63,29 @@ def sleep(seconds: float) -> ResponseReturnValue:
 def crash() -> ResponseReturnValue:
     gipc.offload(tasks.crash)
     raise AssertionError("the child should have died")
+
+
+@app.get("/stream/<int:n>")
+def stream(n: int) -> ResponseReturnValue:
+    if n > MAX_BLOCKS:
+        raise BadRequest(f"n must not be above {MAX_BLOCKS}")
+    items = gipc.stream(tasks.count_primes_in_blocks, n)
+    response = Response(_events(items), mimetype="text/event-stream")
+    response.cache_control.no_store = True
+    response.call_on_close(items.close)  # also when the client goes away: the child is killed
+    return response
+
+
+def _events(items: Iterator[dict[str, int]]) -> Iterator[str]:
+    """Server-sent events. It is too late for another status: errors are events, too."""
+    try:
+        for item in items:
+            yield f"data: {json.dumps(item)}\n\n"
+    except OffloadError as error:
+        failure = {"error": type(error).__name__, "message": str(error)}
+        yield f"event: failure\ndata: {json.dumps(failure)}\n\n"
+    else:
+        yield "event: end\ndata: {}\n\n"
 
 
 @app.get("/stats")

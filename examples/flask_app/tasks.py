@@ -3,6 +3,9 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
+
+BLOCK = 4_000_000  # numbers that are looked at between two items of a stream
 
 
 def count_primes(n: int) -> dict[str, float | int]:
@@ -19,6 +22,22 @@ def count_primes(n: int) -> dict[str, float | int]:
         "pid": os.getpid(),
         "seconds": round(time.perf_counter() - begun, 6),
     }
+
+
+def count_primes_in_blocks(blocks: int) -> Iterator[dict[str, int]]:
+    """Count primes block by block, and tell after each how many there are so far."""
+    divisors = [2, *range(3, int((blocks * BLOCK) ** 0.5) + 1, 2)]
+    count = -2  # 0 and 1 stay in the first block's sieve
+    for done in range(blocks):
+        low, high = done * BLOCK, (done + 1) * BLOCK
+        is_prime = bytearray([1]) * BLOCK
+        for divisor in divisors:
+            if divisor * divisor >= high:
+                break
+            first = max(divisor * divisor, -(-low // divisor) * divisor) - low
+            is_prime[first::divisor] = bytes(len(range(first, BLOCK, divisor)))
+        count += sum(is_prime)
+        yield {"done": done + 1, "blocks": blocks, "below": high, "count": count}
 
 
 def sleep(seconds: float) -> dict[str, float | int]:

@@ -1,5 +1,6 @@
 """The example app under gunicorn, as its clients see it."""
 
+import json
 import os
 import re
 import signal
@@ -134,9 +135,24 @@ def test_stats_count_every_call(unlimited):
     assert after["submitted"] == before["submitted"] + 3
 
 
+def test_a_stream_tells_each_block_and_its_end(unlimited):
+    events = unlimited.get("/stream/3")
+    assert events.headers["Content-Type"].startswith("text/event-stream")
+    *items, end = events.text.strip().split("\n\n")
+    items = [json.loads(item.removeprefix("data: ")) for item in items]
+    assert [(item["done"], item["blocks"]) for item in items] == [(1, 3), (2, 3), (3, 3)]
+    assert [item["count"] for item in items] == [
+        283_146,
+        539_777,
+        788_060,
+    ]  # primes below 4, 8, 12 million
+    assert end == "event: end\ndata: {}"
+
+
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [
+        ("/stream/999999", 400, "BadRequest"),
         ("/nowhere", 404, "NotFound"),
         ("/primes/999999999999", 400, "BadRequest"),
         ("/sleep/1?timeout=soon", 400, "BadRequest"),
