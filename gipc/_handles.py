@@ -8,7 +8,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import gevent
 from gevent.lock import Semaphore
@@ -20,6 +20,8 @@ from gipc._transport import Reader, Writer, duplicate_for_child, open_pipe, rece
 
 Encoder = Callable[[Any], bytes]
 Decoder = Callable[[bytes], Any]
+First = TypeVar("First")
+Second = TypeVar("Second")
 
 _MESSAGE = 0  # the kind of every frame between two handles
 
@@ -331,7 +333,7 @@ class _GIPCDuplexHandle:
         return f"<{type(self).__name__} {self._reader} {self._writer}>"
 
 
-class _HandlePair(tuple[Any, Any]):
+class _HandlePair(tuple[First, Second], Generic[First, Second]):
     """What :func:`pipe` returns. As a context manager it closes both handles."""
 
     __slots__ = ()
@@ -345,7 +347,8 @@ class _HandlePair(tuple[Any, Any]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _close_all(reversed(self))
+        first, second = self
+        _close_all((second, first))  # type: ignore[arg-type]
 
 
 def _close_all(handles: Iterable[_GIPCHandle | _GIPCDuplexHandle]) -> None:
@@ -362,11 +365,29 @@ def _close_all(handles: Iterable[_GIPCHandle | _GIPCDuplexHandle]) -> None:
         raise error
 
 
+@overload
+def pipe(
+    duplex: Literal[False] = False,
+    encoder: Encoder | Literal["default"] | None = "default",
+    decoder: Decoder | Literal["default"] | None = "default",
+) -> _HandlePair[_GIPCReader, _GIPCWriter]: ...
+@overload
+def pipe(
+    duplex: Literal[True],
+    encoder: Encoder | Literal["default"] | None = "default",
+    decoder: Decoder | Literal["default"] | None = "default",
+) -> _HandlePair[_GIPCDuplexHandle, _GIPCDuplexHandle]: ...
+@overload
+def pipe(
+    duplex: bool,
+    encoder: Encoder | Literal["default"] | None = "default",
+    decoder: Decoder | Literal["default"] | None = "default",
+) -> _HandlePair[Any, Any]: ...
 def pipe(
     duplex: bool = False,
     encoder: Encoder | Literal["default"] | None = "default",
     decoder: Decoder | Literal["default"] | None = "default",
-) -> Any:
+) -> _HandlePair[Any, Any]:
     """Create a channel for messages and return the pair of its handles.
 
     A message can go from any greenlet to any other, within a process or between
