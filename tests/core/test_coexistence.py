@@ -65,7 +65,7 @@ from gevent import monkey
 def state():
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     with open("/proc/self/status") as status:
-        masks = [line for line in status if line.startswith("Sig")]
+        masks = [line for line in status if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
     names = (os.fork, os.waitpid, os.close, subprocess.Popen, threading.Thread,
              multiprocessing.Process, multiprocessing.Process.join)
     return handlers, masks, names, threading.active_count()

@@ -72,7 +72,7 @@ def test_sigkill_of_the_server_leaves_no_process_and_no_bound_port():
 
 def test_sigkill_of_a_worker_takes_its_children_and_the_next_one_serves():
     with gunicorn() as server:
-        (worker,) = server.workers()
+        (worker,) = wait_until(server.workers, "there is a worker")
         children = {child["pid"] for child in server.stats()["children"]}
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: not any(map(is_running, children)), "the children are gone")
