@@ -13,6 +13,7 @@ import gipc
 from gipc.gipc import _GProcess
 
 from .support import (
+    METHOD,
     METHODS,
     NativeThread,
     block_for_ever,
@@ -363,6 +364,7 @@ def test_children_can_be_started_in_gevents_thread_pool():
     assert pool.apply(start_and_join) == ("hello", 0)
 
 
+@pytest.mark.skipif(METHOD == "fork", reason="fork is not safe while other threads run")
 def test_native_threads_can_start_children_at_the_same_time():
     threads = [NativeThread(start_and_join) for _ in range(5)]
     assert [thread.join() for thread in threads] == [("hello", 0)] * 5
