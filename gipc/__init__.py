@@ -1,5 +1,10 @@
 """Child processes for gevent servers."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from gipc._exceptions import (
     ChildDied,
     GIPCClosed,
@@ -9,9 +14,11 @@ from gipc._exceptions import (
     OffloadTimeout,
     QueueFull,
 )
-from gipc._executor.executor import ProcessPoolExecutor
-from gipc._handles import pipe
-from gipc._process import start_process
+
+if TYPE_CHECKING:
+    from gipc._executor.executor import ProcessPoolExecutor
+    from gipc._handles import pipe
+    from gipc._process import start_process
 
 __all__ = [
     "ChildDied",
@@ -25,3 +32,23 @@ __all__ = [
     "pipe",
     "start_process",
 ]
+
+# Imported when they are first asked for, so that a program that has gipc among its
+# imports starts as fast as without.
+_HOMES = {
+    "ProcessPoolExecutor": "gipc._executor.executor",
+    "pipe": "gipc._handles",
+    "start_process": "gipc._process",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
