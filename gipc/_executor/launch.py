@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sysconfig
 from multiprocessing import context, reduction, spawn, util
 from multiprocessing.forkserver import ForkServer, read_signed
 from typing import Any
@@ -44,7 +45,7 @@ class _OwnForkServerPopen(ForkServerPopen):
         data = io.BytesIO()
         context.set_spawning_popen(self)
         try:
-            reduction.dump(spawn.get_preparation_data(process_obj._name), data)
+            reduction.dump(_preparation_data(process_obj._name), data)
             reduction.dump(process_obj, data)
         finally:
             context.set_spawning_popen(None)
@@ -54,6 +55,17 @@ class _OwnForkServerPopen(ForkServerPopen):
         with open(data_end, "wb") as stream:
             stream.write(data.getbuffer())
         self.pid = read_signed(self.sentinel)
+
+
+def _preparation_data(name: str) -> dict[str, Any]:
+    """What a child has to do before anything can be unpickled in it."""
+    data: dict[str, Any] = spawn.get_preparation_data(name)
+    main = data.get("init_main_from_path")
+    if main is not None and os.path.dirname(main) == sysconfig.get_path("scripts"):
+        # An installed command such as gunicorn or flask defines no tasks: to import
+        # it in each child would cost time and memory for nothing.
+        del data["init_main_from_path"]
+    return data
 
 
 def make_fork_server(preload: tuple[str, ...]) -> ForkServer:
