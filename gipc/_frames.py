@@ -29,8 +29,9 @@ CHUNK = 1 << 16
 _JOIN_LIMIT = 1 << 14
 #: Larger bodies widen the pipe, so that both sides take turns less often.
 _WIDE_PIPE = 1 << 20
-#: No more memory than this is taken on the word of a header alone.
-_TRUSTED_SIZE = 1 << 26
+#: No more memory than this is reserved on the word of a header alone. None of it is
+#: resident before bytes have come to fill it.
+_TRUSTED_SIZE = 1 << 28
 #: No frame can be this long: the header is not one.
 _IMPOSSIBLE_SIZE = 1 << 48
 #: More kinds than this are not in use: the header is not one.
@@ -240,7 +241,10 @@ class FrameReader:
                     return None
 
     def _begin_body(self, kind: int, size: int, start: bytes) -> None:
-        body = io.BytesIO(start)
+        # bytes(n) is memory that was never touched, and BytesIO takes it over as it
+        # is: to make room by writing would touch each page twice.
+        body = io.BytesIO(bytes(min(size, _TRUSTED_SIZE)))
+        body.write(start)
         self._kind, self._size, self._filled = kind, size, len(start)
         self._body = body
         self._buffer, self._position = b"", 0
@@ -250,8 +254,9 @@ class FrameReader:
         assert body is not None
         while self._filled < self._size:
             room = min(self._size, max(_TRUSTED_SIZE, 2 * self._filled))
-            body.seek(room - 1)
-            body.write(b"\0")
+            if room > _TRUSTED_SIZE:
+                body.seek(room - 1)
+                body.write(b"\0")
             with body.getbuffer() as whole:
                 while self._filled < room:
                     # Released in any case: the traceback of an interrupted call may

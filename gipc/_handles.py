@@ -23,7 +23,11 @@ Decoder = Callable[[bytes], Any]
 First = TypeVar("First")
 Second = TypeVar("Second")
 
-_MESSAGE = 0  # the kind of every frame between two handles
+# Kinds of frames between two handles.
+_MESSAGE = 0
+_BYTES = 1  # the message itself, which default codecs do not pickle
+#: Plain bytes from this size on are not pickled, which would copy them.
+_LARGE = 1 << 14
 
 # The open handles of this process, oldest first.
 _open_handles: dict[int, _GIPCHandle] = {}
@@ -172,13 +176,17 @@ class _GIPCWriter(_GIPCHandle):
             :func:`pickle.dumps`, that may be a TypeError or an AttributeError too.
         """
         self._require_open()
-        data = o if self._codec is None else self._codec(o)
+        kind = _MESSAGE
+        if self._codec is _pickle and type(o) is bytes and len(o) >= _LARGE:
+            kind, data = _BYTES, o
+        else:
+            data = o if self._codec is None else self._codec(o)
         if not isinstance(data, bytes):
             raise TypeError(f"a message must be encoded as bytes, not {type(data).__name__}")
         with self._lock:
             self._require_open()
             try:
-                self._frames.write(_MESSAGE, data)
+                self._frames.write(kind, data)
             except OSError:
                 raise
             except BaseException:
@@ -256,14 +264,14 @@ class _GIPCReader(_GIPCHandle):
         :raises OSError: *timeout* was given where pipes cannot be polled (Windows).
         """
         if timeout is None:
-            data = self._receive()
+            kind, data = self._receive()
         elif isinstance(timeout, gevent.Timeout):
-            data = self._receive(timeout)
+            kind, data = self._receive(timeout)
         else:
-            data = self._receive_within(timeout)
-        return data if self._codec is None else self._codec(data)
+            kind, data = self._receive_within(timeout)
+        return data if self._codec is None or kind == _BYTES else self._codec(data)
 
-    def _receive(self, until_first_byte: gevent.Timeout | None = None) -> bytes:
+    def _receive(self, until_first_byte: gevent.Timeout | None = None) -> tuple[int, bytes]:
         self._require_open()
         with self._lock:
             self._require_open()
@@ -273,9 +281,9 @@ class _GIPCReader(_GIPCHandle):
                 until_first_byte.cancel()
             frame = self._frames.read()
             assert frame is not None  # there is no deadline
-            return frame[1]
+            return frame
 
-    def _receive_within(self, seconds: float) -> bytes:
+    def _receive_within(self, seconds: float) -> tuple[int, bytes]:
         deadline = time.monotonic() + seconds
         self._require_open()
         self._frames.require_polling()
@@ -288,7 +296,7 @@ class _GIPCReader(_GIPCHandle):
                 self._lock.release()
         if frame is None:
             raise gevent.Timeout(seconds)
-        return frame[1]
+        return frame
 
 
 class _GIPCDuplexHandle:
@@ -420,12 +428,18 @@ def pipe(
 
 
 def _one_way(encode: Encoder | None, decode: Decoder | None) -> tuple[_GIPCReader, _GIPCWriter]:
+    if encode is _pickle and decode is not pickle.loads:
+        encode = _pickle_all  # a decoder of the user's is to see what it always saw
     reader, writer = open_pipe()
     return _GIPCReader(reader, decode), _GIPCWriter(writer, encode)
 
 
 def _pickle(o: Any) -> bytes:
     return pickle.dumps(o, pickle.HIGHEST_PROTOCOL)
+
+
+def _pickle_all(o: Any) -> bytes:
+    return _pickle(o)
 
 
 def _codec(name: str, codec: Any, default: Callable[[Any], Any]) -> Callable[[Any], Any] | None:
