@@ -8,13 +8,16 @@ HOST ?= 127.0.0.1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint format clean
+BENCH_READY := $(VENV)/.bench-ready
+
+.PHONY: help run test lint format bench clean
 
 help:
 	@echo "make run     start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
 	@echo "make test    run the test suite                             (ARGS= for pytest)"
 	@echo "make lint    check style and types"
 	@echo "make format  put the code into the project's format"
+	@echo "make bench   compare speed with all alternatives            (QUICK=1: under two minutes)"
 	@echo "make clean   remove $(VENV) and caches"
 
 $(READY): pyproject.toml
@@ -39,6 +42,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $(BENCH_READY)
+
+bench: $(BENCH_READY)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-gipc-* .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

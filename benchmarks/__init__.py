@@ -1,0 +1,1 @@
+"""Compares gipc with what one could use instead. Run it by ``make bench``."""
