@@ -38,6 +38,17 @@ default:
     int. Added to the children's niceness. Default: 0.
 ``GIPC_PRELOAD``
     sequence of str. Modules that are imported once, before children are made.
+
+One more is about the clients:
+
+``GIPC_CANCEL_ON_DISCONNECT``
+    bool. When the client closes its connection while a view waits for a child, the
+    call is cancelled within a second and the child is replaced: nobody works for
+    nobody. The view sees :exc:`ClientDisconnected`, which becomes a response with
+    status 499 for the log. A client that only shuts down its sending side counts as
+    gone, one that sends its next request early does not. Under gunicorn with gevent
+    workers and :mod:`gevent.pywsgi`; in a thread that has no event loop, as under
+    plain ``flask run``, the call goes on. Default: True.
 """
 
 from __future__ import annotations
@@ -46,7 +57,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context, request
 from werkzeug.exceptions import (
     GatewayTimeout,
     HTTPException,
@@ -58,16 +69,24 @@ from gipc import ChildDied, OffloadError, OffloadTimeout, ProcessPoolExecutor, Q
 from gipc._executor.executor import INHERIT, Timeout
 from gipc._gevent import allocate_lock
 from gipc.integrations import _shared
+from gipc.integrations._disconnect import (
+    ClientDisconnected,
+    Watch,
+    WatchedStream,
+    connection_of,
+)
 
 if TYPE_CHECKING:
-    from gipc._executor.engine import Stream
     from gipc._executor.stats import Stats
+
+__all__ = ["GIPC", "AppExecutor", "ClientDisconnected"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _PREFIX = "GIPC_"
 _ARGUMENTS = tuple(inspect.signature(ProcessPoolExecutor).parameters)
+_CANCEL_ON_DISCONNECT = "GIPC_CANCEL_ON_DISCONNECT"
 
 #: Seconds after which a client that was refused may try again.
 _RETRY_AFTER = 1
@@ -106,8 +125,12 @@ class AppExecutor:
         *args: *Ts,
         timeout: Timeout = INHERIT,
     ) -> T:
-        """Run ``func(*args)`` in a child; see :meth:`gipc.ProcessPoolExecutor.offload`."""
-        return self.executor.offload(func, *args, timeout=timeout)
+        """Run ``func(*args)`` in a child; see :meth:`gipc.ProcessPoolExecutor.offload`.
+
+        :raises ClientDisconnected: the client of the current request has gone.
+        """
+        with Watch(self._client()):
+            return self.executor.offload(func, *args, timeout=timeout)
 
     def stream(
         self,
@@ -115,9 +138,21 @@ class AppExecutor:
         /,
         *args: *Ts,
         timeout: Timeout = INHERIT,
-    ) -> Stream[T]:
-        """Iterate over what a child yields; see :meth:`gipc.ProcessPoolExecutor.stream`."""
-        return self.executor.stream(genfunc, *args, timeout=timeout)
+    ) -> WatchedStream[T]:
+        """Iterate over what a child yields; see :meth:`gipc.ProcessPoolExecutor.stream`.
+
+        :raises ClientDisconnected: the client of the request that asked for the
+            stream has gone; also when the iterator is asked for an item.
+        """
+        client = self._client()
+        with Watch(client):
+            return WatchedStream(self.executor.stream(genfunc, *args, timeout=timeout), client)
+
+    def _client(self) -> Any:
+        """The connection of the current request's client, if calls end with it."""
+        if not self._config.get(_CANCEL_ON_DISCONNECT, True) or not has_request_context():
+            return None
+        return connection_of(request.environ)
 
     def stats(self) -> Stats:
         """A snapshot; see :meth:`gipc.ProcessPoolExecutor.stats`."""
@@ -132,8 +167,9 @@ class GIPC:
 
     Errors become responses, unless the app handles them itself:
     :exc:`gipc.OffloadTimeout` is 504, :exc:`gipc.QueueFull` is 503 with
-    ``Retry-After``, :exc:`gipc.ChildDied` is 500. They pass through the app's
-    handlers for HTTP errors, which find the original in ``original_exception``.
+    ``Retry-After``, :exc:`gipc.ChildDied` is 500, :exc:`ClientDisconnected` is 499.
+    They pass through the app's handlers for HTTP errors, which find the original in
+    ``original_exception``.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -151,7 +187,7 @@ class GIPC:
         app.extensions["gipc"] = app_executor
         _shared.warmables.add(app_executor)
         handled = app.error_handler_spec[None][None]
-        for error_class in (OffloadTimeout, QueueFull, ChildDied):
+        for error_class in (OffloadTimeout, QueueFull, ChildDied, ClientDisconnected):
             if error_class not in handled:
                 app.register_error_handler(error_class, _respond)
 
@@ -181,7 +217,7 @@ class GIPC:
         /,
         *args: *Ts,
         timeout: Timeout = INHERIT,
-    ) -> Stream[T]:
+    ) -> WatchedStream[T]:
         """Iterate over what a child yields; see :meth:`gipc.ProcessPoolExecutor.stream`."""
         return self._current.stream(genfunc, *args, timeout=timeout)
 
@@ -192,10 +228,17 @@ class GIPC:
 
 def _arguments(config: dict[str, Any]) -> dict[str, Any]:
     keys = {_PREFIX + name.upper(): name for name in _ARGUMENTS}
+    known = [*keys, _CANCEL_ON_DISCONNECT]
     for key in config:
-        if key.startswith(_PREFIX) and key not in keys:
-            raise ValueError(f"{key} is no configuration key; there are {', '.join(keys)}")
+        if key.startswith(_PREFIX) and key not in known:
+            raise ValueError(f"{key} is no configuration key; there are {', '.join(known)}")
     return {name: config[key] for key, name in keys.items() if key in config}
+
+
+class _ClientClosedRequest(HTTPException):
+    """What nginx's log says of a client that did not wait. Nobody receives it."""
+
+    code = 499
 
 
 def _respond(error: OffloadError) -> Any:
@@ -205,6 +248,8 @@ def _respond(error: OffloadError) -> Any:
         response = GatewayTimeout(str(error))
     elif isinstance(error, QueueFull):
         response = ServiceUnavailable(str(error), retry_after=_RETRY_AFTER)
+    elif isinstance(error, ClientDisconnected):
+        response = _ClientClosedRequest(error.strerror)
     else:
         response = InternalServerError(str(error))
     response.original_exception = error  # type: ignore[union-attr]
