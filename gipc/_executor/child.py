@@ -66,12 +66,15 @@ class Child:
         """Give the child a request.
 
         :raises Expired: *deadline* came first.
-        :raises Undelivered: the child is dead.
+        :raises Undelivered: the child was dead before.
+        :raises EOFError: the child died meanwhile.
         """
         try:
             if not self._writer.write(kind, request, deadline):
                 raise Expired
         except BrokenPipeError:
+            if self._writer.unfinished:  # it may have died of this very request
+                raise EOFError from None
             raise Undelivered from None
 
     def receive(self, deadline: float | None) -> tuple[int, bytes]:

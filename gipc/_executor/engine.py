@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,9 @@ from gipc._executor.protocol import (
     name_of,
 )
 from gipc._executor.settings import Settings
-from gipc._ready import is_past
+from gipc._ready import is_past, remaining
+
+log = logging.getLogger("gipc")
 
 T = TypeVar("T")
 
@@ -38,7 +41,7 @@ _DYING = 1.0
 class Call:
     """One call, from its beginning to its end."""
 
-    __slots__ = ("begun", "child", "deadline", "function", "name", "outcome", "ran", "timeout")
+    __slots__ = ("alarm", "begun", "child", "deadline", "function", "outcome", "ran", "timeout")
 
     def __init__(self, function: Callable[..., Any], timeout: float | None) -> None:
         self.begun = time.monotonic()
@@ -48,6 +51,7 @@ class Call:
         self.child: Child | None = None  # while it holds one
         self.ran: float | None = None  # since when a child has been at it
         self.outcome = "cancelled"  # unless something else is found out
+        self.alarm: gevent.Greenlet | None = None  # ends a stream at its deadline
 
     def expired(self, child: Child | None) -> OffloadTimeout:
         self.outcome = "timed_out"
@@ -56,6 +60,7 @@ class Call:
             what = f"{name} got no child within {self.timeout:g} s"
         else:
             what = f"{name} took longer than {self.timeout:g} s: child {child.pid} was killed"
+            log.warning("%s", what)
         return OffloadTimeout(
             what,
             function=name,
@@ -110,6 +115,8 @@ class Engine:
             except Expired:
                 self._discard(call, child)
                 raise call.expired(child) from None
+            except EOFError:
+                raise self._death(call, child) from None
             except BaseException:
                 self._discard(call, child)
                 raise
@@ -159,6 +166,7 @@ class Engine:
             self._discard(call, child)
             return call.expired(child)
         call.outcome = "died"
+        killed = child.killed  # by this process, which is ending, or by a stream's close
         try:
             child.process.join(_DYING)
         finally:
@@ -167,8 +175,11 @@ class Engine:
         name = name_of(call.function)
         fate = child.fate() if exitcode is not None else "closed its pipe"
         seconds = time.monotonic() - (call.ran or call.begun)
+        what = f"child {child.pid} {fate} after {seconds:.3g} s in {name}"
+        if not killed:
+            log.warning("%s; it is replaced", what)
         return ChildDied(
-            f"child {child.pid} {fate} after {seconds:.3g} s in {name}",
+            what,
             exitcode=exitcode,
             function=name,
             pid=child.pid,
@@ -183,15 +194,18 @@ class Engine:
         if kind == ERROR:
             call.outcome = "failed"
             raise decode_error(body)
+        result = self._decode(call, body) if kind == RESULT else None
+        call.outcome = "completed"
+        return result
+
+    def _decode(self, call: Call, body: bytes) -> Any:
         try:
-            result = pickle.loads(body) if kind == RESULT else None
+            return pickle.loads(body)
         except Exception as error:
             call.outcome = "failed"
             raise OffloadError(
                 f"what {name_of(call.function)} returned cannot be unpickled: {describe(error)}"
             ) from error
-        call.outcome = "completed"
-        return result
 
     # A stream of items
 
@@ -234,27 +248,32 @@ class Engine:
 
     def _run(self, future: Future[Any], call: Call, request: bytes) -> None:
         greenlet = gevent.getcurrent()
+        error: BaseException | None = None
         future.on_cancel(lambda: self.pool.post(greenlet.kill))
         try:
+            if future.cancelled():  # before it could be told above
+                raise CancelledError
             kind, body = self._converse(call, CALL, request, future.set_running_or_notify_cancel)
             result = self._finish(call, kind, body)
-        except (CancelledError, gevent.GreenletExit) as error:
-            if not future.cancelled() and not future.cancel():
-                future.set_exception(error)
-            elif call.child is None:
-                future.set_running_or_notify_cancel()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
+        except BaseException as problem:
+            error = problem
+        future.on_cancel(None)
+        held = call.child is not None
+        # Before the future's callbacks, which may shut the executor down.
+        self.pool.leave(call)
+        cancelled = isinstance(error, (CancelledError, gevent.GreenletExit))
+        if error is None:
             future.set_result(result)
-        finally:
-            self.pool.leave(call)
-            self._futures.discard(future)
+        elif not (cancelled and (future.cancelled() or future.cancel())):
+            future.set_exception(error)
+        elif not held:  # otherwise it was told so before its start
+            future.set_running_or_notify_cancel()
+        self._futures.discard(future)
 
     # The end, and a new beginning
 
     def finish_futures(self) -> None:
-        """Wait for all calls that were submitted."""
+        """Wait until all calls that were submitted have told their futures."""
         for future in list(self._futures):
             future.wait()
 
@@ -275,50 +294,72 @@ class Stream(Iterator[T]):
         self._engine = engine
         self._call = call
         self._busy = False
-        self._over = False
+        self._over = False  # no item is to be had any more
+        self._ended = False  # the call has left
+        self._finished = False  # the generator has ended
         self._reply: tuple[int, bytes] | None = engine._converse(call, STREAM, request)
         if call.timeout is not None:
-            engine.pool.post(_end_in_time, engine.pool, call, call.child)
+            engine.pool.post(_end_in_time, engine.pool, call)
 
     def __iter__(self) -> Stream[T]:
         return self
 
     def __next__(self) -> T:
-        if self._over:
-            raise StopIteration
         if self._busy:
             raise ValueError("the stream is being iterated by another greenlet")
+        if self._over:
+            self._end()
+            raise StopIteration
         self._busy = True
         try:
-            kind, body = self._next_reply()
-            if kind == ITEM:
-                item: T = pickle.loads(body)
-                return item
-            self._engine._finish(self._call, kind, body)
-        except BaseException:
-            self.close()
+            item = self._next_item()
+        except BaseException as error:
+            closed, self._over = self._over, True
+            if closed:
+                self._call.outcome = "cancelled"
+            self._end()
+            if closed and isinstance(error, OffloadError):
+                raise StopIteration from None
             raise
         finally:
             self._busy = False
-        self.close()
+        if self._over:  # closed by another greenlet, meanwhile
+            self._end()
+            raise StopIteration
+        return item
+
+    def _next_item(self) -> T:
+        call = self._call
+        if self._reply is not None:
+            (kind, body), self._reply = self._reply, None
+        else:
+            assert call.child is not None
+            kind, body = self._engine._receive(call, call.child)
+        if kind == ITEM:
+            item: T = self._engine._decode(call, body)
+            return item
+        self._finished = True
+        self._engine._finish(call, kind, body)
         raise StopIteration
 
-    def _next_reply(self) -> tuple[int, bytes]:
-        if self._reply is not None:
-            reply, self._reply = self._reply, None
-            return reply
-        assert self._call.child is not None
-        return self._engine._receive(self._call, self._call.child)
-
     def close(self) -> None:
-        """End the stream. The child is killed unless the generator has ended."""
+        """End the stream. The child is killed unless the generator has ended.
+
+        A greenlet that waits for an item meanwhile finds the stream at its end.
+        """
         if self._over:
             return
         self._over = True
-        call = self._call
-        if call.child is not None and call.outcome == "cancelled":
-            self._engine._discard(call, call.child)
-        self._engine.pool.leave(call)
+        if self._busy:
+            self._engine.pool.kill_held(self._call)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        _leave(self._engine, self._call, self._finished)
 
     def __enter__(self) -> Stream[T]:
         return self
@@ -327,21 +368,26 @@ class Stream(Iterator[T]):
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_over", True):
+        if not getattr(self, "_ended", True):
             # Not here: the pool's lock may be held by this very thread.
-            self._over = True
-            self._engine.pool.post(_close_lost, self._engine, self._call)
+            self._ended = True
+            self._engine.pool.post(_leave, self._engine, self._call, self._finished)
 
 
-def _close_lost(engine: Engine, call: Call) -> None:
-    if call.child is not None:
+def _leave(engine: Engine, call: Call, finished: bool) -> None:
+    if call.child is not None and not finished:
         engine._discard(call, call.child)
+    if call.timeout is not None:
+        engine.pool.post(_forget_deadline, call)
     engine.pool.leave(call)
 
 
-def _end_in_time(pool: Pool, call: Call, child: Child) -> None:
+def _end_in_time(pool: Pool, call: Call) -> None:
     # A consumer that is busy elsewhere does not keep the child beyond the deadline.
     assert call.deadline is not None
-    gevent.sleep(max(0.0, call.deadline - time.monotonic()))
-    if call.child is child:
-        child.kill()
+    call.alarm = gevent.spawn_later(remaining(call.deadline), pool.kill_held, call)
+
+
+def _forget_deadline(call: Call) -> None:
+    if call.alarm is not None:
+        call.alarm.kill(block=False)

@@ -267,6 +267,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         self._engine.pool.close(cancel_futures)
         if wait:
             self._engine.pool.wait_until_over()
+            self._engine.finish_futures()
 
     def _seconds(self, timeout: Timeout) -> float | None:
         if timeout is INHERIT:

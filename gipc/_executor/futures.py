@@ -37,7 +37,7 @@ class Future(concurrent.futures.Future[T]):
             watcher.start(bool)
             self.add_done_callback(lambda _: close_watcher(hub, watcher))
 
-    def on_cancel(self, callback: Callable[[], object]) -> None:
+    def on_cancel(self, callback: Callable[[], object] | None) -> None:
         """Have *callback* called when :meth:`cancel` succeeds; for the executor."""
         self._on_cancel = callback
 

@@ -17,7 +17,7 @@ from gipc._executor.settings import Settings
 from gipc._executor.thread import HubThread
 from gipc._exitstatus import open_pidfd
 from gipc._gevent import close_fd, original
-from gipc._ready import wait_for
+from gipc._ready import remaining, wait_for
 
 if TYPE_CHECKING:
     from gipc._executor.pool import Pool
@@ -59,6 +59,10 @@ class Keeper:
         child.process.join()
         child.kill_offspring()
         self._pool.ended(child)
+
+    def retry(self, when: float) -> None:
+        """Have the pool try again to start children, at *when*."""
+        gevent.spawn_later(remaining(when), self._pool.retry)
 
     def _wait_until_ready(self, child: Child) -> None:
         try:

@@ -72,6 +72,7 @@ class Pool:
         self._problem: Exception | None = None  # why none could be started
         self._pause = _FIRST_PAUSE
         self._retry_at = 0.0
+        self._retrying = False  # the keeper will come back at that time
         self._closed = False
         self._cancelled = False  # calls that wait are
         self._finishing = False
@@ -134,7 +135,7 @@ class Pool:
                 return child
             if self._cancelled:
                 raise CancelledError
-            if self._hopeless() and time.monotonic() < self._retry_at:
+            if self._hopeless() and self._pausing():
                 raise _again(self._problem)
             ticket = Ticket()
             self._waiting.append(ticket)
@@ -172,6 +173,13 @@ class Pool:
         # The successor of a child that takes its last task starts while it works.
         child.leaving = child.tasks == self._settings.max_tasks
         return child
+
+    def kill_held(self, call: Call) -> None:
+        """Kill the child that a call of another greenlet holds, if it still does."""
+        with self._guard:
+            if call.child is not None:
+                call.child.leaving = True
+                call.child.kill()
 
     def discard(self, child: Child) -> None:
         """Return a child that did not answer: it is killed, and replaced."""
@@ -212,12 +220,19 @@ class Pool:
         with self._guard:
             self._starting -= 1
             self._problem = problem
-            pause = self._hold_off()
+            self._hold_off()
+            pause = self._retry_at - time.monotonic()
             if self._hopeless():
                 while self._waiting:
                     self._grant(_again(problem))
             self._settle()
         log.error("no child could be started, next try in %g s at the earliest: %s", pause, problem)
+
+    def retry(self) -> None:
+        """The pause after children could not be started is over."""
+        with self._guard:
+            self._retrying = False
+            self._settle()
 
     def ended(self, child: Child) -> None:
         """A child ended, in whatever way."""
@@ -228,7 +243,7 @@ class Pool:
                 self._idle.remove(child)
             if not child.lent:
                 self._keeper.post(child.close)
-            expected = child.leaving
+            expected = child.leaving or child.lent  # whoever holds it will tell
             if not expected and child.tasks == 0:
                 self._hold_off()  # it seems that they cannot live
             self._figures.replaced += not self._closed
@@ -255,9 +270,15 @@ class Pool:
         """Do all that the present state asks for."""
         while self._waiting and self._idle and self._lent < self._settings.max_workers:
             self._grant(self._lend(self._idle.pop()))
-        for _ in range(self._shortage()):
-            self._starting += 1
-            self._keeper.post(self._keeper.start_child)
+        shortage = self._shortage()
+        if shortage and self._pausing():
+            if not self._retrying:
+                self._retrying = True
+                self._keeper.post(self._keeper.retry, self._retry_at)
+        else:
+            self._starting += shortage
+            for _ in range(shortage):
+                self._keeper.post(self._keeper.start_child)
         if self._closed and self._admitted <= 0:
             self._wind_up()
         for ticket in self._watching:
@@ -270,18 +291,19 @@ class Pool:
         ticket.wake()
 
     def _shortage(self) -> int:
-        if time.monotonic() < self._retry_at:
-            return 0
         wanted = self._target
         if self._closed:
             wanted = min(wanted, self._lent + len(self._waiting))
         staying = sum(not child.leaving for child in self.children)
         return max(0, wanted - staying - self._starting)
 
-    def _hold_off(self) -> float:
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
-        self._retry_at = time.monotonic() + pause
-        return pause
+    def _pausing(self) -> bool:
+        return time.monotonic() < self._retry_at
+
+    def _hold_off(self) -> None:
+        if not self._pausing():  # failures at the same time are one failure
+            self._retry_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _hopeless(self) -> bool:
         return self._problem is not None and not self.children and not self._starting

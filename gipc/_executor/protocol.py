@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import pickle
 import traceback
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def describe(error: BaseException) -> str:
 
 def name_of(function: Callable[..., Any]) -> str:
     """A function's name for messages, logs and statistics."""
-    while hasattr(function, "func"):  # functools.partial
+    while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     module = getattr(function, "__module__", None)

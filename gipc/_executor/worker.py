@@ -136,7 +136,8 @@ def _flush() -> None:
     # The next call may end this process without notice.
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.flush()
+            with contextlib.suppress(Exception):  # closed, replaced, or nobody reads it
+                stream.flush()
 
 
 def resident_memory(pid: int | str = "self") -> int:
