@@ -19,7 +19,6 @@ from gipc._exceptions import QueueFull
 from gipc._executor.child import abandon_all
 from gipc._executor.engine import Engine, Stream
 from gipc._executor.futures import Future
-from gipc._executor.pool import LAST_WAIT
 from gipc._executor.settings import check_seconds, check_settings
 from gipc._executor.stats import Stats
 from gipc._executor.thread import join_threads
@@ -41,6 +40,9 @@ class Inherit(enum.Enum):
 #: Stands for "the executor's own time-out".
 INHERIT: Final = Inherit.INHERIT
 Timeout = float | Literal[Inherit.INHERIT] | None
+
+#: Seconds that the interpreter's exit waits for children to end, at most.
+_LAST_WAIT = 10.0
 
 # All executors of this process that are in use somewhere.
 _executors: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
@@ -291,10 +293,13 @@ def _results(futures: deque[Future[list[T]]], deadline: float | None) -> Iterato
 
 
 def _shut_down_all() -> None:
-    for executor in list(_executors):
+    executors = list(_executors)
+    for executor in executors:
         executor._engine.finish_futures()
-        executor._engine.pool.terminate()
-    join_threads(LAST_WAIT)
+    deadline = time.monotonic() + _LAST_WAIT
+    for executor in executors:
+        executor._engine.pool.terminate(deadline)
+    join_threads(deadline)
 
 
 def _start_all_afresh() -> None:

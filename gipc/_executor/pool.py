@@ -27,8 +27,6 @@ log = logging.getLogger("gipc")
 
 #: Seconds without another try after children could not be started: at first, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
-#: Seconds that the interpreter's exit waits for children to end, at most.
-LAST_WAIT = 10.0
 
 # Keepers of a forked process's parent: their greenlets must not be collected, which
 # would unwind them.
@@ -291,11 +289,12 @@ class Pool:
         ticket.wake()
 
     def _shortage(self) -> int:
+        staying = [child for child in self.children if not child.leaving]
         wanted = self._target
-        if self._closed:
-            wanted = min(wanted, self._lent + len(self._waiting))
-        staying = sum(not child.leaving for child in self.children)
-        return max(0, wanted - staying - self._starting)
+        if self._closed:  # only those that somebody waits for
+            busy = sum(child.lent for child in staying)
+            wanted = min(wanted, busy + len(self._waiting))
+        return max(0, wanted - len(staying) - self._starting)
 
     def _pausing(self) -> bool:
         return time.monotonic() < self._retry_at
@@ -371,7 +370,7 @@ class Pool:
     def _is_over(self) -> bool:
         return self._over
 
-    def terminate(self) -> None:
+    def terminate(self, deadline: float) -> None:
         """Close the pool, kill children that are busy, and wait for all to end.
 
         For the interpreter's exit: no other greenlet runs meanwhile.
@@ -386,7 +385,7 @@ class Pool:
         with self._guard:
             self._admitted = 0  # nobody will run the greenlets of other calls again
             self._settle()
-        self.wait_until_over(time.monotonic() + LAST_WAIT, block=True)
+        self.wait_until_over(deadline, block=True)
 
     def _wait_for_change(
         self, deadline: float | None, unless: Callable[[], bool], block: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -69,11 +68,10 @@ class HubThread:
             gevent.spawn(*self._pending.popleft())
 
 
-def join_threads(patience: float) -> None:
-    """Block until all threads that are ending have ended, or for *patience* seconds.
+def join_threads(deadline: float) -> None:
+    """Block until all threads that are ending have ended, or until *deadline*.
 
     The interpreter must not go while one of them is at it.
     """
-    deadline = time.monotonic() + patience
     for running in list(_running):
         running.acquire(True, remaining(deadline))

@@ -143,6 +143,7 @@ if __name__ == "__main__":
 ENDINGS = {
     "a forgotten executor": "pass",
     "a future nobody waits for": "executor.submit(tasks.sleep, 0.2)",
+    "a call in a greenlet": "gevent.spawn(executor.offload, tasks.sleep); gevent.sleep(0.1)",
     "an exception": "raise SystemExit(0)",
 }
 
