@@ -15,6 +15,7 @@ from gevent.lock import Semaphore
 
 from gipc._exceptions import GIPCClosed, GIPCError, GIPCLocked
 from gipc._frames import FrameReader, FrameWriter
+from gipc._gevent import new_rlock
 from gipc._ready import WRITE, close_watcher, remaining
 from gipc._transport import Reader, Writer, duplicate_for_child, open_pipe, receive, starting_child
 
@@ -31,6 +32,14 @@ _LARGE = 1 << 14
 
 # The open handles of this process, oldest first.
 _open_handles: dict[int, _GIPCHandle] = {}
+# Held while descriptors and the record of them change, and by every fork: a child has
+# to find a true record, whatever other threads are doing. Reentrant, since a collected
+# object may close handles at any time.
+_record = new_rlock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_record.acquire, after_in_parent=_record.release, after_in_child=_record.release
+    )
 
 
 class _GIPCHandle:
@@ -91,9 +100,10 @@ class _GIPCHandle:
 
     def _release(self) -> None:
         """Close the descriptor, by whoever holds the lock."""
-        self._frames.close()
-        self._closed = True
-        _open_handles.pop(id(self), None)
+        with _record:
+            self._frames.close()
+            self._closed = True
+            _open_handles.pop(id(self), None)
 
     def _adopt(self) -> None:
         """Take over the handle, in a forked child that it was passed to."""
@@ -430,8 +440,9 @@ def pipe(
 def _one_way(encode: Encoder | None, decode: Decoder | None) -> tuple[_GIPCReader, _GIPCWriter]:
     if encode is _pickle and decode is not pickle.loads:
         encode = _pickle_all  # a decoder of the user's is to see what it always saw
-    reader, writer = open_pipe()
-    return _GIPCReader(reader, decode), _GIPCWriter(writer, encode)
+    with _record:
+        reader, writer = open_pipe()
+        return _GIPCReader(reader, decode), _GIPCWriter(writer, encode)
 
 
 def _pickle(o: Any) -> bytes:

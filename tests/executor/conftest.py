@@ -5,7 +5,7 @@ import pytest
 import gipc
 
 
-@pytest.fixture(params=["forkserver", "spawn"])
+@pytest.fixture(params=["forkserver", "spawn", "fork"])
 def method(request):
     return request.param
 
