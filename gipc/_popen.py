@@ -7,6 +7,8 @@ only: what they wait for, they wait for cooperatively.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -124,6 +126,9 @@ else:
 
     from gipc._exitstatus import UNKNOWN, ExitStatus, open_pidfd, status_of_the_dead
 
+    #: A flag of pidfd_send_signal, from linux/pidfd.h.
+    _PROCESS_GROUP = 4
+
     class _PidfdPopen(_CooperativePopen):
         """A child that has a pidfd, where the system knows such a thing."""
 
@@ -144,6 +149,21 @@ else:
                     signal.pidfd_send_signal(self._pidfd, number)
             except ProcessLookupError:
                 pass
+
+        def signal_group(self, number: int) -> None:
+            """Send a signal to the process group that the child leads, or led."""
+            with contextlib.suppress(ProcessLookupError):  # there is no such group
+                if self._pidfd is not None:
+                    try:
+                        signal.pidfd_send_signal(self._pidfd, number, None, _PROCESS_GROUP)
+                        return
+                    except OSError as error:
+                        if error.errno != errno.EINVAL:  # Linux before 6.9
+                            raise
+                # While the group lasts no new process gets its number: one that has
+                # it after the child's end shows that the group is no more.
+                if self.poll() is None or not _exists(self.pid):
+                    os.killpg(self.pid, number)
 
         def close(self) -> None:
             super().close()
@@ -235,6 +255,16 @@ else:
             return self.sentinel
 
     LAUNCHERS = {"fork": ForkPopen, "spawn": SpawnPopen, "forkserver": ForkServerPopen}
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def launcher(method: str | None) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -97,8 +96,7 @@ class Child:
 
     def kill_offspring(self) -> None:
         """End what the child's task started."""
-        with contextlib.suppress(OSError):  # there is nothing, as usual
-            os.killpg(self.pid, signal.SIGKILL)
+        self.process._popen.signal_group(signal.SIGKILL)
 
     def dismiss(self) -> None:
         """Let the child end by itself."""

@@ -377,12 +377,10 @@ class Pool:
         """
         with self._guard:
             self._closed = self._cancelled = True
-            busy = [child for child in self.children if child.lent]
-            for child in busy:
-                child.leaving = True
-        for child in busy:
-            child.kill()
-        with self._guard:
+            for child in self.children:
+                if child.lent:
+                    child.leaving = True
+                    child.kill()
             self._admitted = 0  # nobody will run the greenlets of other calls again
             self._settle()
         self.wait_until_over(deadline, block=True)

@@ -13,6 +13,7 @@ import gipc
 from gipc.gipc import _GProcess
 
 from .support import (
+    METHOD,
     METHODS,
     NativeThread,
     block_for_ever,

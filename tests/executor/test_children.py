@@ -9,6 +9,7 @@ import sys
 import gevent
 import pytest
 
+import gipc
 from tests.executor import tasks
 from tests.processes import is_running, pids_with_environment, wait_until
 
@@ -99,6 +100,20 @@ def test_a_child_takes_what_its_task_started_with_it(make):
 
 def start_sleep():
     return subprocess.Popen(["sleep", "1000"]).pid
+
+
+def test_a_child_that_dies_takes_what_its_task_started_with_it(make, tmp_path):
+    path = tmp_path / "pid"
+    with pytest.raises(gipc.ChildDied):
+        make().offload(start_sleep_and_die, str(path))
+    pid = int(path.read_text())
+    wait_until(lambda: not is_running(pid), "the program is gone")
+
+
+def start_sleep_and_die(path):
+    with open(path, "w") as file:
+        file.write(str(start_sleep()))
+    tasks.die()
 
 
 def test_signals_to_everybody_leave_a_running_call_alone(make, tmp_path):
