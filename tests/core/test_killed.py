@@ -112,11 +112,16 @@ def test_a_reader_that_goes_away_ends_the_work_in_the_background(pipe):
 
 
 def test_a_killed_put_is_finished_for_a_reader_in_another_process():
-    with gipc.pipe(encoder=None, decoder=None) as (reader, writer):
-        child = gipc.start_process(expect, (reader, MESSAGES[:1]))
-        with pytest.raises(gevent.Timeout), gevent.Timeout(0):
-            writer.put(MESSAGES[0])
+    with gipc.pipe(encoder=None, decoder=None) as (reader, writer), gipc.pipe() as (told, tell):
+        child = gipc.start_process(expect_when_told, (told, reader))
+        blocked(writer.put, MESSAGES[0]).kill()
+        tell.put("go on")
         assert exit_code(child) == 0
+
+
+def expect_when_told(told, reader):
+    told.get()
+    expect(reader, MESSAGES[:1])
 
 
 def expect(reader, messages):

@@ -60,7 +60,9 @@ def test_sigkill_of_the_server_leaves_no_process_and_no_bound_port():
     with gunicorn() as server, ThreadPoolExecutor(1) as clients:
         sleeper = clients.submit(server.get, "/sleep/60?timeout=60")
         server.wait_until_running(1)
-        for pid in (server.pid, *server.workers()):
+        workers = server.workers()
+        assert len(workers) == 1
+        for pid in (server.pid, *workers):
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(requests.ConnectionError):
             sleeper.result()
