@@ -40,6 +40,14 @@ def in_main_thread() -> bool:
     return bool(get_thread_ident() == gevent.hub.MAIN_THREAD_IDENT)
 
 
+def import_before_fork() -> None:
+    """Import what :func:`replace_hub_after_fork` needs.
+
+    In the child an import would wait for ever if another thread was at it.
+    """
+    _signal_watcher_class()
+
+
 def replace_hub_after_fork() -> None:
     """Give a forked child a hub and a default event loop of its own.
 

@@ -17,7 +17,13 @@ import time
 from multiprocessing import util
 from typing import Any
 
-from gipc._gevent import close_fd, get_hub_if_exists, new_rlock, original
+from gipc._gevent import (
+    close_fd,
+    get_hub_if_exists,
+    import_before_fork,
+    new_rlock,
+    original,
+)
 from gipc._ready import READ, close_watcher, is_readable, wait_for
 
 
@@ -134,10 +140,22 @@ else:
 
         _pidfd: int | None = None
 
+        @property
+        def pid(self) -> int:
+            return self._pid
+
+        @pid.setter
+        def pid(self, pid: int) -> None:
+            # The launchers set this first of all. Later somebody else may have
+            # collected the child, so that there is nothing to open any more.
+            self._pid = pid
+            if pid > 0:
+                self._pidfd = open_pidfd(pid)
+                if self._pidfd is not None:
+                    self._close_pidfd = util.Finalize(self, close_fd, (self._pidfd,))
+
         def _set_up_collecting(self) -> None:
-            self._pidfd = open_pidfd(self.pid)
-            if self._pidfd is not None:
-                self._close_pidfd = util.Finalize(self, close_fd, (self._pidfd,))
+            pass
 
         def _send_signal(self, number: int) -> None:
             if self.poll() is not None:
@@ -174,7 +192,6 @@ else:
         """A child of this very process, that has to collect its exit status."""
 
         def _set_up_collecting(self) -> None:
-            super()._set_up_collecting()
             self._status = ExitStatus(self.pid, self._pidfd)
 
         def _collect(self) -> int | None:
@@ -195,6 +212,7 @@ else:
         """
 
         def _launch(self, process_obj: Any) -> None:
+            import_before_fork()
             sentinel, child_end = os.pipe()
             try:
                 parent_sentinel, parent_end = os.pipe()
@@ -219,10 +237,12 @@ else:
                     atexit._clear()
                     atexit.register(util._exit_function)  # type: ignore[attr-defined]
                     close_fds(sentinel, parent_end)
+                    os.read(parent_sentinel, 1)
                     code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
                 finally:
                     atexit._run_exitfuncs()
                     os._exit(code)
+            os.write(parent_end, b"x")  # now the child may end
             close_fds(child_end, parent_sentinel)
             self.sentinel = sentinel
             self.finalizer = util.Finalize(self, close_fds, (sentinel, parent_end))

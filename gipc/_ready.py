@@ -7,6 +7,7 @@ to serve, so that it just blocks, and no hub is made for it.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ _POLL_EVENTS = {READ: 0x001, WRITE: 0x004}  # POLLIN, POLLOUT
 
 def remaining(deadline: float) -> float:
     """Seconds left until *deadline* (of :func:`time.monotonic`), at least 0."""
-    return max(0.0, deadline - time.monotonic())
+    # Whole milliseconds: libuv counts in them, and gevent warns of less.
+    return max(0.0, math.ceil(1000 * (deadline - time.monotonic())) / 1000)
 
 
 def is_past(deadline: float | None) -> bool:

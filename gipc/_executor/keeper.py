@@ -105,8 +105,8 @@ class Keeper:
 
     def _expire(self, idle_timeout: float) -> None:
         while True:
-            pause = self._pool.expire(idle_timeout)
-            gevent.sleep(pause)
+            next_look = self._pool.expire(idle_timeout)
+            gevent.sleep(remaining(next_look))
 
     def finish(self) -> None:
         """End the fork server and the thread, when no child is left."""

@@ -250,7 +250,7 @@ class Pool:
             log.warning("child %d %s; it is replaced", child.pid, child.fate())
 
     def expire(self, idle_timeout: float) -> float:
-        """Retire children that idle too long; return the seconds until the next look."""
+        """Retire children that idle too long; return when to look again."""
         now = time.monotonic()
         with self._guard:
             while self._idle and now - self._idle[0].since >= idle_timeout:
@@ -258,9 +258,8 @@ class Pool:
                 child.leaving = True
                 self._target = max(0, self._target - 1)
                 self._keeper.post(self._keeper.retire, child)
-            if not self._idle:
-                return idle_timeout
-            return self._idle[0].since + idle_timeout - now
+            oldest = self._idle[0].since if self._idle else now
+            return oldest + idle_timeout
 
     # What follows is called with the guard held.
 

@@ -155,3 +155,7 @@ def write_and_stall(path):
     yield os.getpid()
     leave_pid(path)
     yield None
+
+
+def make_generator():
+    return (number for number in range(3))

@@ -102,7 +102,8 @@ def test_an_item_that_cannot_be_unpickled_is_an_error_of_that_stream(make):
 
 def test_a_stream_that_was_complete_at_its_deadline_leaves_no_dying_child_behind(make):
     executor = make(1)
-    stream = executor.stream(tasks.count_to, 3, timeout=5)
+    executor.warm_up()
+    stream = executor.stream(tasks.count_to, 3, timeout=2)
     assert next(stream) == 0
     (child,) = executor.stats().children
     wait_until(lambda: _is_gone(child.pid))  # at the deadline; all items are in the pipe

@@ -1,4 +1,4 @@
-"""The core's suite again, in every mode that makes sense: one suite, not copies of it."""
+"""The suites again, in every mode that makes sense: no copies of them."""
 
 import os
 import subprocess
@@ -26,22 +26,37 @@ OTHER_LOOPS = [
 ]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("method", "patched", "loop", "transport"),
     [*MODES, *(pytest.param(*mode, marks=pytest.mark.other_loops) for mode in OTHER_LOOPS)],
 )
+@pytest.mark.timeout(300)
 def test_the_core_passes_with(method, patched, loop, transport):
-    environment = os.environ | {
-        "GIPC_TEST_METHOD": method,
-        "GIPC_TEST_PATCHED": "1" if patched else "",
-        "GEVENT_LOOP": loop,
-        "GIPC_TRANSPORT": transport,
-    }
+    passes(
+        "tests/core",
+        GIPC_TEST_METHOD=method,
+        GIPC_TEST_PATCHED="1" if patched else "",
+        GEVENT_LOOP=loop,
+        GIPC_TRANSPORT=transport,
+    )
+
+
+@pytest.mark.timeout(300)
+def test_the_executor_passes_when_monkey_patched():
+    passes("tests/executor", "-k", "not spawn", GIPC_TEST_PATCHED="1")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.other_loops
+def test_the_executor_passes_with_another_loop():
+    passes("tests/executor", "-k", "not spawn", GEVENT_LOOP="libuv-cffi")
+
+
+def passes(*what, **environment):
     suite = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", "tests/core"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", *what],
         cwd=ROOT,
-        env=environment,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
