@@ -305,7 +305,10 @@ class _GIPCReader(_GIPCHandle):
             finally:
                 self._lock.release()
         if frame is None:
-            raise gevent.Timeout(seconds)
+            timeout = gevent.Timeout(seconds)
+            # It has a timer: one of libuv's, left to the collector, corrupts memory.
+            timeout.close()
+            raise timeout
         return frame
 
 

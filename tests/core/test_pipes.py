@@ -1,5 +1,6 @@
 """Handles used within one process."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -410,8 +411,8 @@ def test_the_first_byte_of_a_message_cancels_the_timeout_object():
 
 @needs_polling
 def test_a_timeout_object_that_was_not_started_has_no_effect():
-    with gipc.pipe() as (reader, writer):
-        waiting = blocked(reader.get, gevent.Timeout(0))
+    with gipc.pipe() as (reader, writer), contextlib.closing(gevent.Timeout(0)) as timeout:
+        waiting = blocked(reader.get, timeout)
         gevent.sleep(0.01)
         writer.put("here")
         assert waiting.get() == "here"
