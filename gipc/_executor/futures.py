@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gevent
 
-from gipc._gevent import allocate_lock, get_hub_if_exists
+from gipc._gevent import allocate_lock, get_hub_if_exists, new_rlock
 from gipc._ready import Ticket, close_watcher
 
 T = TypeVar("T")
@@ -24,6 +25,9 @@ class Future(concurrent.futures.Future[T]):
 
     def __init__(self) -> None:
         super().__init__()
+        # Two threads use it, for moments only. A monkey-patched one would have one of
+        # them wait until the hub of the other runs again.
+        self._condition = threading.Condition(new_rlock())
         self._on_cancel: Callable[[], object] | None = None
         self._links: dict[Any, Any] = {}
         self._keep_loop_alive()

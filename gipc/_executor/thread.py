@@ -18,20 +18,23 @@ _running: set[Any] = set()
 class HubThread:
     """Runs functions, each in a greenlet, apart from the threads that post them.
 
-    The thread starts with the first function and ends after :meth:`stop`.
+    The thread starts with the first function and ends after :meth:`stop`. What is
+    posted then is dropped.
     """
 
     def __init__(self) -> None:
         # Reentrant, since a collected object may post while its thread is posting.
         self._guard = original("_thread", "RLock")()
         self._pending: deque[tuple[Any, ...]] = deque()
-        self._started = False
+        self._started = self._stopped = False
         self._hub: Any = None
         self._end: Ticket | None = None
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Have ``function(*args)`` run soon. May be called from any thread."""
         with self._guard:
+            if self._stopped:
+                return
             self._pending.append((function, *args))
             if not self._started:
                 self._started = True
@@ -45,6 +48,8 @@ class HubThread:
     def stop(self) -> None:
         """Let the thread end. To be called by one of its greenlets, once."""
         assert self._end is not None
+        with self._guard:
+            self._stopped = True
         self._end.wake()
 
     def _run(self, running: Any) -> None:
@@ -55,9 +60,6 @@ class HubThread:
             self._hub = hub
             self._spawn_pending()
         self._end.wait()
-        with self._guard:
-            self._hub = None
-            self._started = False
         self._end.close()
         hub.destroy(destroy_loop=True)
         _running.discard(running)
