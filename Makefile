@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 BENCH_READY := $(VENV)/.bench-ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: help run test lint format bench clean
+.PHONY: help run test lint format bench docs clean
 
 help:
 	@echo "make run     start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
@@ -18,6 +19,7 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make format  put the code into the project's format"
 	@echo "make bench   compare speed with all alternatives            (QUICK=1: under two minutes)"
+	@echo "make docs    build the documentation                        (docs/_build/html/index.html)"
 	@echo "make clean   remove $(VENV) and caches"
 
 $(READY): pyproject.toml
@@ -49,6 +51,14 @@ $(BENCH_READY): $(READY)
 bench: $(BENCH_READY)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $(DOCS_READY)
+
+docs: $(DOCS_READY)
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "Built docs/_build/html/index.html"
+
 clean:
-	rm -rf $(VENV) .venv-gipc-* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-gipc-* .pytest_cache .mypy_cache .ruff_cache docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,7 +43,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _GIPCHandle:
-    """One end of a pipe. Made by :func:`pipe`."""
+    """One end of a pipe. Made by :func:`.pipe`."""
 
     _frames: FrameReader | FrameWriter
     _codec: Callable[[Any], Any] | None
@@ -159,7 +159,7 @@ class _GIPCHandle:
 
 
 class _GIPCWriter(_GIPCHandle):
-    """The end of a pipe that messages go into. Made by :func:`pipe`."""
+    """The end of a pipe that messages go into. Made by :func:`.pipe`."""
 
     _frames: FrameWriter
 
@@ -246,7 +246,7 @@ class _GIPCWriter(_GIPCHandle):
 
 
 class _GIPCReader(_GIPCHandle):
-    """The end of a pipe that messages come out of. Made by :func:`pipe`."""
+    """The end of a pipe that messages come out of. Made by :func:`.pipe`."""
 
     _frames: FrameReader
 
@@ -313,7 +313,7 @@ class _GIPCReader(_GIPCHandle):
 
 
 class _GIPCDuplexHandle:
-    """One end of a bidirectional message channel. Made by :func:`pipe`."""
+    """One end of a bidirectional message channel. Made by :func:`.pipe`."""
 
     def __init__(self, reader: _GIPCReader, writer: _GIPCWriter) -> None:
         self._reader = reader
@@ -355,7 +355,7 @@ class _GIPCDuplexHandle:
 
 
 class _HandlePair(tuple[First, Second], Generic[First, Second]):
-    """What :func:`pipe` returns. As a context manager it closes both handles."""
+    """What :func:`.pipe` returns. As a context manager it closes both handles."""
 
     __slots__ = ()
 
@@ -412,12 +412,12 @@ def pipe(
     """Create a channel for messages and return the pair of its handles.
 
     A message can go from any greenlet to any other, within a process or between
-    two. Handles are passed to a child as arguments of :func:`start_process`. The
+    two. Handles are passed to a child as arguments of :func:`.start_process`. The
     pair is a tuple, and a context manager that closes both handles.
 
     :param duplex: False (default) for a channel with one direction: the pair is a
-        :class:`_GIPCReader` and a :class:`_GIPCWriter`. True for one with both,
-        made of two pipes: the pair is two :class:`_GIPCDuplexHandle`.
+        :class:`._GIPCReader` and a :class:`._GIPCWriter`. True for one with both,
+        made of two pipes: the pair is two :class:`._GIPCDuplexHandle`.
     :param encoder: turns what is put into :class:`bytes`. ``"default"`` pickles
         it. None for no encoding: only bytes can be put then.
     :param decoder: turns :class:`bytes` into what ``get`` returns. ``"default"``
