@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: help run test lint format bench docs clean
+.PHONY: help run test lint format bench docs package-check clean
 
 help:
 	@echo "make run     start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
@@ -20,6 +20,7 @@ help:
 	@echo "make format  put the code into the project's format"
 	@echo "make bench   compare speed with all alternatives            (QUICK=1: under two minutes)"
 	@echo "make docs    build the documentation                        (docs/_build/html/index.html)"
+	@echo "make package-check  build wheel and sdist, and install them into clean environments"
 	@echo "make clean   remove $(VENV) and caches"
 
 $(READY): pyproject.toml
@@ -58,6 +59,9 @@ $(DOCS_READY): $(READY)
 docs: $(DOCS_READY)
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "Built docs/_build/html/index.html"
+
+package-check: $(READY)
+	$(BIN)/python -m pytest tests/packaging/check_packages.py --numprocesses=0
 
 clean:
 	rm -rf $(VENV) .venv-gipc-* .pytest_cache .mypy_cache .ruff_cache docs/_build
