@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
-from gevent import _hub_local
 
+# The types that are known of gevent do not go this far.
+_hub: Any = importlib.import_module("gevent.hub")
+_hub_local: Any = importlib.import_module("gevent._hub_local")
 get_hub_if_exists = _hub_local.get_hub_if_exists
 
 
@@ -37,7 +39,7 @@ _inherited: list[Any] = []
 
 def in_main_thread() -> bool:
     """Whether this is the native thread that gevent takes for the main one."""
-    return bool(get_thread_ident() == gevent.hub.MAIN_THREAD_IDENT)
+    return bool(get_thread_ident() == _hub.MAIN_THREAD_IDENT)
 
 
 def import_before_fork() -> None:
@@ -60,7 +62,7 @@ def replace_hub_after_fork() -> None:
     _hub_local.set_hub(None)
     _hub_local.set_loop(None)
     hub_class = _hub_local.get_hub_class()
-    loop_class = gevent.config.loop
+    loop_class: Any = gevent.config.loop
     if inherited is not None:
         _inherited.append((inherited, inherited.loop))
     if loop_class.__module__.startswith("gevent.libuv"):
@@ -143,7 +145,7 @@ def watch_child(pid: int, callback: Callable[[], None]) -> Any:
     installed = bool(caught_signals() >> (signal.SIGCHLD - 1) & 1)
     if handler is None or callable(handler):
         return None  # whose handler it is cannot be known: nothing is touched
-    hub = gevent.get_hub()
+    hub: Any = gevent.get_hub()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     try:
         watcher = hub.loop.child(pid, ref=False)

@@ -45,7 +45,7 @@ if hasattr(os, "register_at_fork"):
 class _GIPCHandle:
     """One end of a pipe. Made by :func:`.pipe`."""
 
-    _frames: FrameReader | FrameWriter
+    _frames: Any  # a FrameReader or a FrameWriter
     _codec: Callable[[Any], Any] | None
 
     def __init__(self, frames: FrameReader | FrameWriter, codec: Any) -> None:
@@ -61,7 +61,8 @@ class _GIPCHandle:
 
     @property
     def _fd(self) -> int:
-        return self._frames.fd
+        fd: int = self._frames.fd
+        return fd
 
     def close(self) -> None:
         """Close the descriptor. Called on context exit.
@@ -478,7 +479,8 @@ def _rebuild_foreign(
     handle_class: type[_GIPCReader | _GIPCWriter], fd: int, pid: int
 ) -> _GIPCHandle:
     handle = handle_class.__new__(handle_class)
-    handle._frames = FrameReader(fd)  # never used: every operation is refused
+    frames: Any = FrameReader(fd)
+    handle._frames = frames  # never used: every operation is refused
     handle._codec = None
     handle._closed = False
     handle._pid = pid

@@ -61,7 +61,7 @@ class _GProcess(multiprocessing.Process):
                 super().start()
             for handle in handles:
                 handle._release()
-        self._popen.watch()
+        self._popen.watch()  # pyright: ignore[reportOptionalMemberAccess]  # it has started
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         _starting.reset()
