@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -48,6 +49,24 @@ def import_before_fork() -> None:
     In the child an import would wait for ever if another thread was at it.
     """
     _signal_watcher_class()
+
+
+@contextlib.contextmanager
+def quiet_fork_hooks() -> Iterator[None]:
+    """Fork within this block, so that gevent's hooks do not run the event loop.
+
+    Those of gevent 24.10 sleep in the child, in a hub that is still the parent's, when
+    several greenlets are known to :mod:`threading`.
+    """
+    thread: Any = sys.modules.get("gevent.thread")
+    if thread is None:
+        yield
+        return
+    sleep, thread.sleep = thread.sleep, bool
+    try:
+        yield
+    finally:
+        thread.sleep = sleep
 
 
 def replace_hub_after_fork() -> None:

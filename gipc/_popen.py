@@ -23,6 +23,7 @@ from gipc._gevent import (
     import_before_fork,
     new_rlock,
     original,
+    quiet_fork_hooks,
 )
 from gipc._ready import READ, close_watcher, is_readable, wait_for
 
@@ -223,7 +224,8 @@ else:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             self.pid = -1
             try:
-                self.pid = original("os", "fork")()
+                with quiet_fork_hooks():
+                    self.pid = original("os", "fork")()
             except OSError:
                 close_fds(sentinel, child_end, parent_sentinel, parent_end)
                 raise
