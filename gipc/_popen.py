@@ -146,7 +146,7 @@ else:
             return self._pid
 
         @pid.setter
-        def pid(self, pid: int) -> None:
+        def pid(self, pid: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
             # The launchers set this first of all. Later somebody else may have
             # collected the child, so that there is nothing to open any more.
             self._pid = pid
@@ -249,10 +249,10 @@ else:
             self.sentinel = sentinel
             self.finalizer = util.Finalize(self, close_fds, (sentinel, parent_end))
 
-    class SpawnPopen(_DirectPopen, popen_spawn_posix.Popen):
+    class SpawnPopen(_DirectPopen, popen_spawn_posix.Popen):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Launches a child as a new interpreter."""
 
-    class ForkServerPopen(_PidfdPopen, popen_forkserver.Popen):
+    class ForkServerPopen(_PidfdPopen, popen_forkserver.Popen):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Launches a child through multiprocessing's fork server, which reports its end."""
 
         _server_lost = False
