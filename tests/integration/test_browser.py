@@ -33,7 +33,7 @@ OPTIONS = [
 ]
 
 # Starting a browser on a busy machine takes its time.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.once]
 
 
 @pytest.fixture(scope="module")
