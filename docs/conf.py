@@ -18,6 +18,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(concurrent|functools|gevent|multiprocessing|pickle|signal)\..*")
 ]
 
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
