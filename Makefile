@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRA ?= dev
 PORT ?= 8000
 HOST ?= 127.0.0.1
 
@@ -11,6 +10,7 @@ READY := $(VENV)/.ready
 
 BENCH_READY := $(VENV)/.bench-ready
 DOCS_READY := $(VENV)/.docs-ready
+LINT_READY := $(VENV)/.lint-ready
 
 .PHONY: help run test lint format bench docs package-check clean
 
@@ -27,7 +27,7 @@ help:
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $(READY)
 
 run: $(READY)
@@ -37,13 +37,17 @@ run: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(READY)
+$(LINT_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@touch $(LINT_READY)
+
+lint: $(LINT_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(READY)
+format: $(LINT_READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
