@@ -171,9 +171,9 @@ class Engine:
             child.process.join(_DYING)
         finally:
             exitcode = child.process.exitcode
-            self._discard(call, child)
+            fate = child.fate() if exitcode is not None else "closed its pipe"
+            self._discard(call, child)  # which may close the process object
         name = name_of(call.function)
-        fate = child.fate() if exitcode is not None else "closed its pipe"
         seconds = time.monotonic() - (call.ran or call.begun)
         what = f"child {child.pid} {fate} after {seconds:.3g} s in {name}"
         if not killed:
