@@ -9,8 +9,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 BENCH_READY := $(VENV)/.bench-ready
+DOCS_READY := $(VENV)/.docs-ready
+LINT_READY := $(VENV)/.lint-ready
 
-.PHONY: help run test lint format bench clean
+.PHONY: help run test lint format bench docs package-check clean
 
 help:
 	@echo "make run     start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
@@ -18,12 +20,14 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make format  put the code into the project's format"
 	@echo "make bench   compare speed with all alternatives            (QUICK=1: under two minutes)"
+	@echo "make docs    build the documentation                        (docs/_build/html/index.html)"
+	@echo "make package-check  build wheel and sdist, and install them into clean environments"
 	@echo "make clean   remove $(VENV) and caches"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $(READY)
 
 run: $(READY)
@@ -33,12 +37,17 @@ run: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(READY)
+$(LINT_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@touch $(LINT_READY)
+
+lint: $(LINT_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(READY)
+format: $(LINT_READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -49,6 +58,17 @@ $(BENCH_READY): $(READY)
 bench: $(BENCH_READY)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $(DOCS_READY)
+
+docs: $(DOCS_READY)
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "Built docs/_build/html/index.html"
+
+package-check: $(READY)
+	$(BIN)/python -m pytest tests/packaging/check_packages.py --numprocesses=0
+
 clean:
-	rm -rf $(VENV) .venv-gipc-* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-gipc-* .pytest_cache .mypy_cache .ruff_cache docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
-from gevent import _hub_local
 
+# The types that are known of gevent do not go this far.
+_hub: Any = importlib.import_module("gevent.hub")
+_hub_local: Any = importlib.import_module("gevent._hub_local")
 get_hub_if_exists = _hub_local.get_hub_if_exists
 
 
@@ -37,7 +40,7 @@ _inherited: list[Any] = []
 
 def in_main_thread() -> bool:
     """Whether this is the native thread that gevent takes for the main one."""
-    return bool(get_thread_ident() == gevent.hub.MAIN_THREAD_IDENT)
+    return bool(get_thread_ident() == _hub.MAIN_THREAD_IDENT)
 
 
 def import_before_fork() -> None:
@@ -46,6 +49,24 @@ def import_before_fork() -> None:
     In the child an import would wait for ever if another thread was at it.
     """
     _signal_watcher_class()
+
+
+@contextlib.contextmanager
+def quiet_fork_hooks() -> Iterator[None]:
+    """Fork within this block, so that gevent's hooks do not run the event loop.
+
+    Those of gevent 24.10 sleep in the child, in a hub that is still the parent's, when
+    several greenlets are known to :mod:`threading`.
+    """
+    thread: Any = sys.modules.get("gevent.thread")
+    if thread is None:
+        yield
+        return
+    sleep, thread.sleep = thread.sleep, bool
+    try:
+        yield
+    finally:
+        thread.sleep = sleep
 
 
 def replace_hub_after_fork() -> None:
@@ -60,7 +81,7 @@ def replace_hub_after_fork() -> None:
     _hub_local.set_hub(None)
     _hub_local.set_loop(None)
     hub_class = _hub_local.get_hub_class()
-    loop_class = gevent.config.loop
+    loop_class: Any = gevent.config.loop
     if inherited is not None:
         _inherited.append((inherited, inherited.loop))
     if loop_class.__module__.startswith("gevent.libuv"):
@@ -143,7 +164,7 @@ def watch_child(pid: int, callback: Callable[[], None]) -> Any:
     installed = bool(caught_signals() >> (signal.SIGCHLD - 1) & 1)
     if handler is None or callable(handler):
         return None  # whose handler it is cannot be known: nothing is touched
-    hub = gevent.get_hub()
+    hub: Any = gevent.get_hub()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     try:
         watcher = hub.loop.child(pid, ref=False)

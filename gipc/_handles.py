@@ -43,9 +43,9 @@ if hasattr(os, "register_at_fork"):
 
 
 class _GIPCHandle:
-    """One end of a pipe. Made by :func:`pipe`."""
+    """One end of a pipe. Made by :func:`.pipe`."""
 
-    _frames: FrameReader | FrameWriter
+    _frames: Any  # a FrameReader or a FrameWriter
     _codec: Callable[[Any], Any] | None
 
     def __init__(self, frames: FrameReader | FrameWriter, codec: Any) -> None:
@@ -61,7 +61,8 @@ class _GIPCHandle:
 
     @property
     def _fd(self) -> int:
-        return self._frames.fd
+        fd: int = self._frames.fd
+        return fd
 
     def close(self) -> None:
         """Close the descriptor. Called on context exit.
@@ -159,7 +160,7 @@ class _GIPCHandle:
 
 
 class _GIPCWriter(_GIPCHandle):
-    """The end of a pipe that messages go into. Made by :func:`pipe`."""
+    """The end of a pipe that messages go into. Made by :func:`.pipe`."""
 
     _frames: FrameWriter
 
@@ -246,7 +247,7 @@ class _GIPCWriter(_GIPCHandle):
 
 
 class _GIPCReader(_GIPCHandle):
-    """The end of a pipe that messages come out of. Made by :func:`pipe`."""
+    """The end of a pipe that messages come out of. Made by :func:`.pipe`."""
 
     _frames: FrameReader
 
@@ -313,7 +314,7 @@ class _GIPCReader(_GIPCHandle):
 
 
 class _GIPCDuplexHandle:
-    """One end of a bidirectional message channel. Made by :func:`pipe`."""
+    """One end of a bidirectional message channel. Made by :func:`.pipe`."""
 
     def __init__(self, reader: _GIPCReader, writer: _GIPCWriter) -> None:
         self._reader = reader
@@ -355,7 +356,7 @@ class _GIPCDuplexHandle:
 
 
 class _HandlePair(tuple[First, Second], Generic[First, Second]):
-    """What :func:`pipe` returns. As a context manager it closes both handles."""
+    """What :func:`.pipe` returns. As a context manager it closes both handles."""
 
     __slots__ = ()
 
@@ -412,12 +413,12 @@ def pipe(
     """Create a channel for messages and return the pair of its handles.
 
     A message can go from any greenlet to any other, within a process or between
-    two. Handles are passed to a child as arguments of :func:`start_process`. The
+    two. Handles are passed to a child as arguments of :func:`.start_process`. The
     pair is a tuple, and a context manager that closes both handles.
 
     :param duplex: False (default) for a channel with one direction: the pair is a
-        :class:`_GIPCReader` and a :class:`_GIPCWriter`. True for one with both,
-        made of two pipes: the pair is two :class:`_GIPCDuplexHandle`.
+        :class:`._GIPCReader` and a :class:`._GIPCWriter`. True for one with both,
+        made of two pipes: the pair is two :class:`._GIPCDuplexHandle`.
     :param encoder: turns what is put into :class:`bytes`. ``"default"`` pickles
         it. None for no encoding: only bytes can be put then.
     :param decoder: turns :class:`bytes` into what ``get`` returns. ``"default"``
@@ -478,7 +479,8 @@ def _rebuild_foreign(
     handle_class: type[_GIPCReader | _GIPCWriter], fd: int, pid: int
 ) -> _GIPCHandle:
     handle = handle_class.__new__(handle_class)
-    handle._frames = FrameReader(fd)  # never used: every operation is refused
+    frames: Any = FrameReader(fd)
+    handle._frames = frames  # never used: every operation is refused
     handle._codec = None
     handle._closed = False
     handle._pid = pid

@@ -23,6 +23,7 @@ from gipc._gevent import (
     import_before_fork,
     new_rlock,
     original,
+    quiet_fork_hooks,
 )
 from gipc._ready import READ, close_watcher, is_readable, wait_for
 
@@ -145,7 +146,7 @@ else:
             return self._pid
 
         @pid.setter
-        def pid(self, pid: int) -> None:
+        def pid(self, pid: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
             # The launchers set this first of all. Later somebody else may have
             # collected the child, so that there is nothing to open any more.
             self._pid = pid
@@ -223,7 +224,8 @@ else:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             self.pid = -1
             try:
-                self.pid = original("os", "fork")()
+                with quiet_fork_hooks():
+                    self.pid = original("os", "fork")()
             except OSError:
                 close_fds(sentinel, child_end, parent_sentinel, parent_end)
                 raise
@@ -247,10 +249,10 @@ else:
             self.sentinel = sentinel
             self.finalizer = util.Finalize(self, close_fds, (sentinel, parent_end))
 
-    class SpawnPopen(_DirectPopen, popen_spawn_posix.Popen):
+    class SpawnPopen(_DirectPopen, popen_spawn_posix.Popen):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Launches a child as a new interpreter."""
 
-    class ForkServerPopen(_PidfdPopen, popen_forkserver.Popen):
+    class ForkServerPopen(_PidfdPopen, popen_forkserver.Popen):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Launches a child through multiprocessing's fork server, which reports its end."""
 
         _server_lost = False

@@ -21,7 +21,7 @@ _starting = Turn()
 class _GProcess(multiprocessing.Process):
     """A :class:`multiprocessing.Process` that is safe next to gevent.
 
-    Made by :func:`start_process`. ``join`` waits cooperatively, also for a child
+    Made by :func:`.start_process`. ``join`` waits cooperatively, also for a child
     that was started in another native thread; ``exitcode``, ``is_alive`` and
     ``sentinel`` tell of the child's end without a join. All other methods and
     attributes are multiprocessing's.
@@ -41,7 +41,7 @@ class _GProcess(multiprocessing.Process):
         return launcher(process_obj._gipc_method)(process_obj)
 
     def start(self) -> None:
-        """Start the child. Called by :func:`start_process`, and only once.
+        """Start the child. Called by :func:`.start_process`, and only once.
 
         Handles among the arguments are closed in this process then.
 
@@ -61,7 +61,7 @@ class _GProcess(multiprocessing.Process):
                 super().start()
             for handle in handles:
                 handle._release()
-        self._popen.watch()
+        self._popen.watch()  # pyright: ignore[reportOptionalMemberAccess]  # it has started
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         _starting.reset()
@@ -86,7 +86,7 @@ def start_process(
     greenlet of this process ever runs in it. All signals have their default
     disposition in it, except SIGPIPE, whose one is inherited.
 
-    Handles of :func:`pipe` among the arguments, also in tuples, lists, sets and
+    Handles of :func:`.pipe` among the arguments, also in tuples, lists, sets and
     dictionaries, are passed on to the child and closed in this process. All other
     handles are closed in the child.
 

@@ -247,8 +247,9 @@ class Engine:
         return future
 
     def _run(self, future: Future[Any], call: Call, request: bytes) -> None:
-        greenlet = gevent.getcurrent()
+        greenlet: Any = gevent.getcurrent()
         error: BaseException | None = None
+        result = None
         future.on_cancel(lambda: self.pool.post(greenlet.kill))
         try:
             if future.cancelled():  # before it could be told above

@@ -94,7 +94,7 @@ class Future(concurrent.futures.Future[T]):
         """Have *callback* called in this thread's hub when the call is over."""
         hub = gevent.get_hub()
         # Unlike a callback, this watcher keeps the loop from ending meanwhile.
-        watcher = hub.loop.async_()
+        watcher: Any = hub.loop.async_()
         guard = allocate_lock()
         watcher.start(self._follow, callback)
         self._links[callback] = (watcher, guard)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sysconfig
-from multiprocessing import context, reduction, spawn, util
+from multiprocessing import reduction, spawn, util
+from multiprocessing.context import set_spawning_popen
 from multiprocessing.forkserver import ForkServer, read_signed
 from typing import Any
 
@@ -43,12 +44,12 @@ class _OwnForkServerPopen(ForkServerPopen):
     def _launch(self, process_obj: Any) -> None:
         server: ForkServer = process_obj._server
         data = io.BytesIO()
-        context.set_spawning_popen(self)
+        set_spawning_popen(self)
         try:
             reduction.dump(_preparation_data(process_obj._name), data)
             reduction.dump(process_obj, data)
         finally:
-            context.set_spawning_popen(None)
+            set_spawning_popen(None)
         self.sentinel, data_end = server.connect_to_new_process(self._fds)
         # The child's parent_process() ends when this duplicate is closed.
         self.finalizer = util.Finalize(self, close_fds, (self.sentinel, os.dup(data_end)))

@@ -74,7 +74,7 @@ class Figures:
         self.submitted = 0
         self.started = 0
         self.replaced = 0
-        self.outcomes = dict.fromkeys(
+        self.outcomes: dict[str, int] = dict.fromkeys(
             ("completed", "failed", "timed_out", "cancelled", "died", "refused"), 0
         )
         self.waiting_time = Histogram()

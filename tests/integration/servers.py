@@ -18,7 +18,7 @@ from tests.processes import PATIENCE, descendants_of, pids_with_environment, wai
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "flask_app"
 
-_LISTENING = re.compile(r"(?:Listening at|Running on|Serving on):? (http://127\.0\.0\.1:\d+)")
+_LISTENING = re.compile(r"(?:Listening at|Running on|Serving on):? ((?:http://)?127\.0\.0\.1:\d+)")
 
 
 class Server:

@@ -33,7 +33,7 @@ OPTIONS = [
 ]
 
 # Starting a browser on a busy machine takes its time.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.once]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,11 @@ class Page:
 
     def press(self, button: str) -> None:
         self._browser.find_element("id", button).click()
+
+    def fill(self, field: str, text: str) -> None:
+        element = self._browser.find_element("id", field)
+        element.clear()
+        element.send_keys(text)
 
     def beats(self) -> int:
         """How many pings were answered."""
@@ -151,6 +156,21 @@ def test_a_crash_is_shown_and_the_child_is_replaced(page):
     wait_until(lambda: page.text("count-died") != "0", "the death is counted")
 
 
+def test_a_streamed_job_shows_its_progress_and_its_end(page, browser):
+    page.fill("blocks", "3")
+    page.press("stream")
+    assert page.outcome("stream") == "Done. 788,060 primes below 12,000,000."
+    progress = browser.find_element("id", "progress")
+    assert progress.get_property("value") == progress.get_property("max") == 3
+    page.server.wait_until_running(0)
+
+
+def test_a_streamed_job_of_no_blocks_is_not_started(page):
+    page.fill("blocks", "0")
+    page.press("stream")
+    assert page.text("stream-outcome").startswith("Blocks of")
+
+
 def test_a_streamed_job_can_be_stopped_and_its_child_is_gone(page):
     page.press("stream")
     stats = page.server.wait_until_running(1)
@@ -184,6 +204,7 @@ def test_every_button_can_be_pressed_with_the_keyboard(page, browser):
         "inline",
         "offload",
         "stream",
+        "blocks",
         "deadline",
         "crash",
     ]

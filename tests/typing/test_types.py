@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("mypy", reason="mypy is not installed")
+pytestmark = pytest.mark.once
 HERE = Path(__file__).parent
 
 

@@ -276,11 +276,12 @@ async function troubleFor(id, path) {
 }
 
 async function streamFor(id, path) {
-  const progress = byId("progress"), stop = byId("stop");
+  const progress = byId("progress"), stop = byId("stop"), wanted = byId("blocks");
+  if (!wanted.reportValidity()) return;
   progress.value = 0;
   show(`${id}-outcome`, "", "Waiting for the first block …");
   await slots.take();
-  const events = new EventSource(path);
+  const events = new EventSource(path + wanted.value);
   stop.disabled = false;
   let last = "Nothing was found yet.";
   const [kind, headline] = await new Promise((end) => {
