@@ -8,7 +8,9 @@ children then. It ends when the server does.
 import os
 import signal
 
-import gipc._executor.worker  # noqa: F401  # so that no child has to import it
+# So that no child has to import them: what unpickles a child, and what runs in it.
+import gipc._executor.launch
+import gipc._executor.worker  # noqa: F401
 
 os.setsid()
 for _number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
