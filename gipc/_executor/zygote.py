@@ -37,6 +37,7 @@ def _import_main(data: dict[str, Any]) -> None:
 
 
 os.setsid()
+gipc._executor.worker.apart = True
 for _number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
     signal.signal(_number, signal.SIG_IGN)
 _keep_unpatched(multiprocessing.forkserver, "os", "selectors", "signal", "socket")
