@@ -22,6 +22,9 @@ if sys.platform != "win32":
 
 HEADER = struct.Struct("<BQ")
 _HEADER_SIZE = HEADER.size
+# Looked up once: what every small message needs.
+_pack, _unpack_from = HEADER.pack, HEADER.unpack_from
+_write = os.write
 
 #: Bytes that are asked for at a time while frames are small: a pipe's usual capacity.
 CHUNK = 1 << 16
@@ -70,11 +73,11 @@ class FrameWriter:
         if self._rest and not self.finish(deadline):
             return False
         size = len(body)
-        header = HEADER.pack(kind, size)
+        header = _pack(kind, size)
         if size <= _JOIN_LIMIT:
             frame = header + body
             try:
-                sent = os.write(self.fd, frame)
+                sent = _write(self.fd, frame)
             except BlockingIOError:
                 sent = 0
             if sent == len(frame):
@@ -197,7 +200,7 @@ class FrameReader:
             buffer = self._buffer
             begin = self._position + _HEADER_SIZE
             if len(buffer) >= begin:
-                kind, size = HEADER.unpack_from(buffer, self._position)
+                kind, size = _unpack_from(buffer, self._position)
                 end = begin + size
                 if end <= len(buffer):
                     self._position = end

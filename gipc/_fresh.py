@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from gipc._gevent import replace_hub_after_fork
+from gipc._gevent import original, replace_hub_after_fork
 
 #: The signals that get their default disposition in a child. SIGPIPE does not: a
 #: child that writes to a vanished reader is to see an error, as its parent does.
@@ -15,6 +15,9 @@ SIGNALS_TO_RESET = sorted(
     signal.valid_signals()
     - {getattr(signal, name, None) for name in ("SIGPIPE", "SIGKILL", "SIGSTOP")}
 )
+
+# Past the enumerations of the signal module, which take longer than the rest of it.
+_set_handler, _DEFAULT = original("_signal", "signal"), original("_signal", "SIG_DFL")
 
 
 def start_afresh(signal_mask: Collection[int] | None = None) -> None:
@@ -27,7 +30,7 @@ def start_afresh(signal_mask: Collection[int] | None = None) -> None:
         _forget_fork_server()
     signal.set_wakeup_fd(-1)  # the parent's, if any
     for number in SIGNALS_TO_RESET:
-        signal.signal(number, signal.SIG_DFL)
+        _set_handler(number, _DEFAULT)
     if signal_mask is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
 

@@ -19,6 +19,9 @@ from gipc._gevent import new_rlock
 from gipc._ready import WRITE, close_watcher, remaining
 from gipc._transport import Reader, Writer, duplicate_for_child, open_pipe, receive, starting_child
 
+_dumps = pickle.dumps
+_PROTOCOL = pickle.HIGHEST_PROTOCOL
+
 Encoder = Callable[[Any], bytes]
 Decoder = Callable[[bytes], Any]
 First = TypeVar("First")
@@ -27,8 +30,6 @@ Second = TypeVar("Second")
 # Kinds of frames between two handles.
 _MESSAGE = 0
 _BYTES = 1  # the message itself, which default codecs do not pickle
-#: Plain bytes from this size on are not pickled, which would copy them.
-_LARGE = 1 << 14
 
 # The open handles of this process, oldest first.
 _open_handles: dict[int, _GIPCHandle] = {}
@@ -40,6 +41,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_record.acquire, after_in_parent=_record.release, after_in_child=_record.release
     )
+
+# To ask the system costs more than the rest of a check.
+_this_process = os.getpid()
+
+
+def _note_fork() -> None:
+    global _this_process
+    _this_process = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 class _GIPCHandle:
@@ -55,7 +68,7 @@ class _GIPCHandle:
         self._own()
 
     def _own(self) -> None:
-        self._pid = os.getpid()
+        self._pid = _this_process
         self._lock = Semaphore(1)
         _open_handles[id(self)] = self
 
@@ -84,8 +97,20 @@ class _GIPCHandle:
     def _require_open(self) -> None:
         if self._closed:
             raise GIPCClosed(f"{self} is closed")
-        if self._pid != os.getpid():
+        if self._pid != _this_process:
             raise GIPCError(f"{self} belongs to process {self._pid}")
+
+    def _take_turn(self) -> None:
+        """Acquire the lock of an open handle."""
+        if self._closed or self._pid != _this_process:
+            self._require_open()
+        if not self._lock.acquire(False):
+            self._lock.acquire()
+            try:
+                self._require_open()
+            except GIPCError:
+                self._lock.release()
+                raise
 
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[None]:
@@ -188,21 +213,25 @@ class _GIPCWriter(_GIPCHandle):
         """
         self._require_open()
         kind = _MESSAGE
-        if self._codec is _pickle and type(o) is bytes and len(o) >= _LARGE:
-            kind, data = _BYTES, o
+        if self._codec is _pickle:
+            if type(o) is bytes:
+                kind, data = _BYTES, o
+            else:
+                data = _dumps(o, _PROTOCOL)
         else:
             data = o if self._codec is None else self._codec(o)
-        if not isinstance(data, bytes):
-            raise TypeError(f"a message must be encoded as bytes, not {type(data).__name__}")
-        with self._lock:
-            self._require_open()
-            try:
-                self._frames.write(kind, data)
-            except OSError:
-                raise
-            except BaseException:
-                self._finish_later()
-                raise
+            if not isinstance(data, bytes):
+                raise TypeError(f"a message must be encoded as bytes, not {type(data).__name__}")
+        self._take_turn()
+        try:
+            self._frames.write(kind, data)
+        except OSError:
+            raise
+        except BaseException:
+            self._finish_later()
+            raise
+        finally:
+            self._lock.release()
 
     def _finish_later(self) -> None:
         """Let the event loop write the rest of a message, by whoever holds the lock."""
@@ -283,9 +312,8 @@ class _GIPCReader(_GIPCHandle):
         return data if self._codec is None or kind == _BYTES else self._codec(data)
 
     def _receive(self, until_first_byte: gevent.Timeout | None = None) -> tuple[int, bytes]:
-        self._require_open()
-        with self._lock:
-            self._require_open()
+        self._take_turn()
+        try:
             if until_first_byte is not None:
                 self._frames.require_polling()
                 self._frames.wait()
@@ -293,6 +321,8 @@ class _GIPCReader(_GIPCHandle):
             frame = self._frames.read()
             assert frame is not None  # there is no deadline
             return frame
+        finally:
+            self._lock.release()
 
     def _receive_within(self, seconds: float) -> tuple[int, bytes]:
         deadline = time.monotonic() + seconds
@@ -450,7 +480,7 @@ def _one_way(encode: Encoder | None, decode: Decoder | None) -> tuple[_GIPCReade
 
 
 def _pickle(o: Any) -> bytes:
-    return pickle.dumps(o, pickle.HIGHEST_PROTOCOL)
+    return _dumps(o, _PROTOCOL)
 
 
 def _pickle_all(o: Any) -> bytes:
@@ -509,7 +539,7 @@ def settle_in_child(passed: Iterable[_GIPCHandle]) -> None:
     passed = list(passed)
     kept = {id(handle) for handle in passed}
     for handle in open_handles():
-        if handle._pid != os.getpid():
+        if handle._pid != _this_process:
             if id(handle) in kept:
                 handle._adopt()
             else:

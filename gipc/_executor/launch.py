@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sysconfig
 from multiprocessing import reduction, spawn, util
@@ -13,6 +14,10 @@ from typing import Any
 from gipc._gevent import close_fd
 from gipc._popen import ForkServerPopen, close_fds, launcher
 from gipc._process import _GProcess
+
+#: In the environment of a starting fork server: how to import the main module.
+MAIN = "_GIPC_MAIN"
+_MAIN_KEYS = ("sys_path", "sys_argv", "init_main_from_name", "init_main_from_path")
 
 
 class PoolProcess(_GProcess):
@@ -69,10 +74,36 @@ def _preparation_data(name: str) -> dict[str, Any]:
     return data
 
 
+class _ForkServer(ForkServer):
+    """A fork server that imports the program's main module, as each child would.
+
+    Multiprocessing's own finds neither that one nor, by the server's path, any other
+    before Python 3.13.
+    """
+
+    _forkserver_pid: int | None
+
+    def ensure_running(self) -> None:
+        if self._is_running():
+            return
+        data = _preparation_data("")
+        os.environ[MAIN] = json.dumps({key: data[key] for key in _MAIN_KEYS if key in data})
+        try:
+            super().ensure_running()
+        finally:
+            os.environ.pop(MAIN, None)
+
+    def _is_running(self) -> bool:
+        pid = self._forkserver_pid
+        if pid is None or not hasattr(os, "waitid"):  # then it is asked above
+            return False
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
 def make_fork_server(preload: tuple[str, ...]) -> ForkServer:
     """A fork server that has the given modules, and what a child needs, imported."""
-    server = ForkServer()
-    server.set_forkserver_preload(["gipc._executor.zygote", "__main__", *preload])
+    server = _ForkServer()
+    server.set_forkserver_preload(["gipc._executor.zygote", *preload])
     return server
 
 

@@ -35,6 +35,10 @@ from gipc._handles import _GIPCReader, _GIPCWriter
 #: at once. The server answers them; a running call must survive them.
 _SERVER_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
+#: Whether this process was forked from one that has left the server's session. Another
+#: session would take Linux a millisecond, as it schedules each one by itself.
+apart = False
+
 
 @dataclasses.dataclass(frozen=True)
 class Orders:
@@ -53,10 +57,18 @@ def work(requests: _GIPCReader, replies: _GIPCWriter, life: _GIPCReader, orders:
     # process that this one was forked from.
     gc.freeze()
     lifeline.hold(life._fd)
-    os.setsid()  # away from the terminal's signals, and killed with all that it starts
+    _leave_group()
     _leave_signals_to_the_server()
     with contextlib.suppress(EOFError, BrokenPipeError):  # the server is done with it
         _serve_all(requests._frames, replies._frames, orders)
+
+
+def _leave_group() -> None:
+    """Get away from the terminal's signals, to be killed with all that this one starts."""
+    if apart:
+        os.setpgid(0, 0)
+    else:
+        os.setsid()
 
 
 def _serve_all(reader: FrameReader, writer: FrameWriter, orders: Orders) -> None:

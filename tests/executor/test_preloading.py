@@ -1,0 +1,74 @@
+"""What the fork server imports, so that its children need not."""
+
+import os
+import subprocess
+import sys
+
+MAIN = """
+import os, sys
+import gipc
+
+print(f"imported as {__name__}", file=sys.stderr)
+
+if __name__ == "__main__":
+    executor = gipc.ProcessPoolExecutor(1, "forkserver", max_tasks_per_child=1)
+    for _ in range(3):
+        executor.offload(os.getpid)
+"""
+
+PRELOADED = """
+import os
+print(f"preloaded in {os.getpid()}")
+import gevent.monkey
+gevent.monkey.patch_all()
+
+def remembered():
+    return len(gevent.os._watched_children)
+"""
+
+WITH_PRELOADED = """
+import os, sys
+import gipc
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "elsewhere"))
+import preloaded
+
+if __name__ == "__main__":
+    executor = gipc.ProcessPoolExecutor(
+        1, "forkserver", max_tasks_per_child=1, preload=["preloaded"]
+    )
+    print([executor.offload(preloaded.remembered) for _ in range(4)])
+"""
+
+
+def test_the_main_module_is_imported_once_for_all_children(tmp_path):
+    result = run(tmp_path, MAIN)
+    assert result.stderr.split("\n") == ["imported as __main__", "imported as __mp_main__", ""]
+
+
+def test_a_main_module_that_cannot_be_imported_fails_the_calls_alone(tmp_path):
+    source = MAIN.replace("import gipc", "import gipc\nif __name__ != '__main__': raise SystemExit")
+    result = run(tmp_path, source)
+    assert "ChildDied" in result.stderr
+    assert "before it was ready" in result.stderr
+
+
+def test_modules_are_preloaded_by_the_servers_path_and_may_monkey_patch(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "preloaded.py").write_text(PRELOADED)
+    lines = run(tmp_path, WITH_PRELOADED).stdout.splitlines()
+    assert len(lines) == 3  # by the server, by the fork server, and the result
+    assert lines[-1] == "[0, 0, 0, 0]"
+
+
+def run(tmp_path, source):
+    path = tmp_path / "program.py"
+    path.write_text(source)
+    return subprocess.run(
+        [sys.executable, str(path)],
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
