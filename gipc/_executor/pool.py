@@ -352,7 +352,8 @@ class Pool:
     def close_lost(self) -> None:
         """Close the pool of an executor that was collected."""
         # Not here: the lock may be held by this very thread.
-        self._keeper.post(self.close, False)
+        if not self._over:  # otherwise the keeper's thread would start again, and stay
+            self._keeper.post(self.close, False)
 
     def finished(self) -> None:
         """The keeper has ended all that there was."""

@@ -1,6 +1,7 @@
 """It is a concurrent.futures executor, with streams."""
 
 import concurrent.futures
+import gc
 import os
 from pathlib import Path
 
@@ -191,6 +192,16 @@ def test_after_shutdown_no_child_is_left(make):
         pids = [child.pid for child in executor.stats().children]
     assert len(pids) == 2
     assert not any(map(is_running, pids))
+
+
+def test_an_executor_that_is_collected_after_its_shutdown_leaves_no_thread(method):
+    before = set(os.listdir("/proc/self/task"))
+    executor = gipc.ProcessPoolExecutor(1, method)
+    assert executor.offload(tasks.square, 7) == 49
+    executor.shutdown()
+    del executor
+    gc.collect()
+    wait_until(lambda: set(os.listdir("/proc/self/task")) <= before, "its thread has ended")
 
 
 @pytest.mark.parametrize(
