@@ -12,17 +12,17 @@ BENCH_READY := $(VENV)/.bench-ready
 DOCS_READY := $(VENV)/.docs-ready
 LINT_READY := $(VENV)/.lint-ready
 
-.PHONY: help run test lint format bench docs package-check clean
+.PHONY: help run test lint format bench docs package clean
 
 help:
-	@echo "make run     start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
-	@echo "make test    run the test suite                             (ARGS= for pytest)"
-	@echo "make lint    check style and types"
-	@echo "make format  put the code into the project's format"
-	@echo "make bench   compare speed with all alternatives            (QUICK=1: under two minutes)"
-	@echo "make docs    build the documentation                        (docs/_build/html/index.html)"
-	@echo "make package-check  build wheel and sdist, and install them into clean environments"
-	@echo "make clean   remove $(VENV) and caches"
+	@echo "make run      start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
+	@echo "make test     run the test suite                             (ARGS= for pytest)"
+	@echo "make lint     check style and types"
+	@echo "make format   put the code into the project's format"
+	@echo "make docs     build the documentation                        (docs/_build/html/index.html)"
+	@echo "make package  build wheel and sdist, and install them into clean environments"
+	@echo "make bench    compare speed with all alternatives            (QUICK=1: under two minutes)"
+	@echo "make clean    remove environments, caches and what was built"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -66,9 +66,9 @@ docs: $(DOCS_READY)
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "Built docs/_build/html/index.html"
 
-package-check: $(READY)
+package: $(READY)
 	$(BIN)/python -m pytest tests/packaging/check_packages.py --numprocesses=0
 
 clean:
-	rm -rf $(VENV) .venv-gipc-* .pytest_cache .mypy_cache .ruff_cache docs/_build
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """Wheel and sdist, built and installed as a user would do it.
 
-Not collected by `make test`, since it makes environments: `make package-check` runs it.
+Not collected by `make test`, since it makes environments: `make package` runs it.
 """
 
 import email
