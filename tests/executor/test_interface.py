@@ -3,6 +3,7 @@
 import concurrent.futures
 import gc
 import os
+import signal
 from pathlib import Path
 
 import gevent
@@ -237,3 +238,12 @@ def test_an_argument_out_of_its_range_is_a_value_error_that_names_it(arguments):
 def test_an_argument_of_the_wrong_type_is_a_type_error_that_names_it(arguments):
     with pytest.raises(TypeError, match=next(iter(arguments))):
         gipc.ProcessPoolExecutor(**arguments)
+
+
+def test_a_map_that_is_left_early_cancels_what_has_not_begun(make):
+    executor = make(1)
+    results = executor.map(tasks.sleep, [0, 1000, 1000, 1000])
+    next(results)
+    results.close()
+    wait_until(lambda: executor.stats().cancelled == 2, "what waits is cancelled")
+    os.kill(executor.stats().children[0].pid, signal.SIGKILL)
