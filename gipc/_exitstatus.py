@@ -13,7 +13,7 @@ import sys
 import time
 
 from gipc._gevent import original, watch_child
-from gipc._ready import close_watcher
+from gipc._ready import close_watcher, open_mailbox
 
 if sys.platform == "linux":
     import fcntl
@@ -62,6 +62,8 @@ class ExitStatus:
         self._told: int | None = None
         self._give_up: float | None = None
         self._hub_and_watcher = watch_child(pid, self._on_collected)
+        if self._hub_and_watcher is not None:
+            open_mailbox(self._hub_and_watcher[0])
 
     def _on_collected(self) -> None:
         if self._hub_and_watcher is not None:

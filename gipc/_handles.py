@@ -16,7 +16,7 @@ from gevent.lock import Semaphore
 from gipc._exceptions import GIPCClosed, GIPCError, GIPCLocked
 from gipc._frames import FrameReader, FrameWriter
 from gipc._gevent import new_rlock
-from gipc._ready import WRITE, close_watcher, remaining
+from gipc._ready import WRITE, close_watcher, io_watcher, remaining
 from gipc._transport import Reader, Writer, duplicate_for_child, open_pipe, receive, starting_child
 
 _dumps = pickle.dumps
@@ -238,7 +238,7 @@ class _GIPCWriter(_GIPCHandle):
         self._stop_finishing()
         if self._frames.unfinished:
             hub = gevent.get_hub()
-            watcher = hub.loop.io(self._fd, WRITE)
+            watcher = io_watcher(hub, self._fd, WRITE)
             self._finisher = hub, watcher
             watcher.start(self._finish_some, watcher)
 

@@ -25,7 +25,7 @@ from gipc._gevent import (
     original,
     quiet_fork_hooks,
 )
-from gipc._ready import READ, close_watcher, is_readable, wait_for
+from gipc._ready import READ, close_watcher, io_watcher, is_readable, wait_for
 
 
 def close_fds(*fds: int) -> None:
@@ -66,7 +66,7 @@ class _CooperativePopen:
         self._hub = get_hub_if_exists()
         if self._hub is not None:
             # The watcher must not keep a loop alive that has nothing else to do.
-            self._watcher = self._hub.loop.io(self._exit_fd, READ, ref=False)
+            self._watcher = io_watcher(self._hub, self._exit_fd, READ, ref=False)
             self._watcher.start(self._on_end)
 
     def _on_end(self) -> None:

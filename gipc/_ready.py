@@ -10,7 +10,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gevent.hub import Waiter
@@ -53,7 +53,7 @@ class Descriptor:
             return self._block(deadline)
         if hub is not self._hub:
             self.release()
-            self._watcher = hub.loop.io(self.fd, self._events)
+            self._watcher = io_watcher(hub, self.fd, self._events)
             self._hub = hub
         if deadline is None:
             hub.wait(self._watcher)
@@ -112,7 +112,7 @@ class Ticket:
         if self._hub is None:
             self._lock.release()
         else:
-            self._async.send()
+            send(self._hub, self._async)
 
     def wait(self, deadline: float | None = None) -> bool:
         """Wait to be woken; False when *deadline* came first. To be called once."""
@@ -175,12 +175,58 @@ class Turn:
             self._taken = False
 
 
+class Mailbox:
+    """Has functions called in a hub, asked for by any thread.
+
+    gevent's own ``run_callback_threadsafe`` changes the event loop in the thread that
+    calls it, while the loop's thread may be changing it too.
+    """
+
+    def __init__(self, hub: Any, ref: bool) -> None:
+        """To be called in the hub's thread. With *ref* the loop does not end meanwhile."""
+        self._hub = hub
+        self._pending: deque[Callable[[], object]] = deque()
+        self._async = hub.loop.async_(ref=ref)
+        self._async.start(self._call_all)
+
+    def post(self, function: Callable[[], object]) -> None:
+        """Have *function* called soon. Nothing happens when the hub has ended."""
+        self._pending.append(function)
+        send(self._hub, self._async)
+
+    def _call_all(self) -> None:
+        while self._pending:
+            self._pending.popleft()()
+
+    def close(self) -> None:
+        """Take no more. To be called in the hub's thread."""
+        self._async.close()
+
+
+def send(hub: Any, watcher: Any) -> None:
+    """Have an async watcher of *hub* called, unless the hub has ended."""
+    if hub.loop is not None:
+        watcher.send()
+
+
+def io_watcher(hub: Any, fd: int, events: int, ref: bool = True) -> Any:
+    """Make a watcher that :func:`close_watcher` takes, in the thread of *hub*."""
+    open_mailbox(hub)
+    return hub.loop.io(fd, events, ref=ref)
+
+
+def open_mailbox(hub: Any) -> None:
+    """Let :func:`close_watcher` serve this hub. To be called in its thread."""
+    if getattr(hub, "gipc_mailbox", None) is None:
+        hub.gipc_mailbox = Mailbox(hub, ref=False)
+
+
 def close_watcher(hub: Any, watcher: Any) -> None:
-    """Stop and close a watcher, in the thread of its hub."""
+    """Close a watcher, from any thread. Its hub has an open mailbox."""
     if hub is get_hub_if_exists():
         watcher.close()
-    elif hub.loop is not None:  # otherwise it ended with its loop
-        hub.loop.run_callback_threadsafe(watcher.close)
+    else:
+        hub.gipc_mailbox.post(watcher.close)
 
 
 def is_readable(fd: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import gevent
 
 from gipc._gevent import allocate_lock, get_hub_if_exists, new_rlock
-from gipc._ready import Ticket, close_watcher
+from gipc._ready import Ticket, send
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ class Future(concurrent.futures.Future[T]):
         hub = get_hub_if_exists()
         if hub is not None:
             watcher = hub.loop.async_()
-            watcher.start(bool)
-            self.add_done_callback(lambda _: close_watcher(hub, watcher))
+            watcher.start(watcher.close)
+            self.add_done_callback(lambda _: send(hub, watcher))
 
     def on_cancel(self, callback: Callable[[], object] | None) -> None:
         """Have *callback* called when :meth:`cancel` succeeds; for the executor."""
@@ -99,12 +99,12 @@ class Future(concurrent.futures.Future[T]):
         watcher.start(self._follow, callback)
         self._links[callback] = (watcher, guard)
 
-        def send(_: object) -> None:
+        def follow(_: object) -> None:
             with guard:
                 if watcher.active:
-                    watcher.send()
+                    send(hub, watcher)
 
-        self.add_done_callback(send)
+        self.add_done_callback(follow)
 
     def unlink(self, callback: Callable[[Any], object]) -> None:
         """Take back :meth:`rawlink`, in the same thread."""

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 
 from gipc._gevent import allocate_lock, original, start_new_thread
-from gipc._ready import Ticket, remaining
+from gipc._ready import Mailbox, Ticket, remaining
 
 # Locks that running threads hold until they end.
 _running: set[Any] = set()
@@ -27,7 +27,7 @@ class HubThread:
         self._guard = original("_thread", "RLock")()
         self._pending: deque[tuple[Any, ...]] = deque()
         self._started = self._stopped = False
-        self._hub: Any = None
+        self._mailbox: Mailbox | None = None
         self._end: Ticket | None = None
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
@@ -42,8 +42,8 @@ class HubThread:
                 running.acquire()
                 _running.add(running)
                 start_new_thread(self._run, (running,))
-            elif self._hub is not None:
-                self._hub.loop.run_callback_threadsafe(self._spawn_pending)
+            elif self._mailbox is not None:
+                self._mailbox.post(self._spawn_pending)
 
     def stop(self) -> None:
         """Let the thread end. To be called by one of its greenlets, once."""
@@ -57,10 +57,11 @@ class HubThread:
         hub.name = "gipc"
         self._end = Ticket()
         with self._guard:
-            self._hub = hub
+            self._mailbox = Mailbox(hub, ref=True)
             self._spawn_pending()
         self._end.wait()
         self._end.close()
+        self._mailbox.close()
         hub.destroy(destroy_loop=True)
         _running.discard(running)
         running.release()
