@@ -112,7 +112,7 @@ class Ticket:
         if self._hub is None:
             self._lock.release()
         else:
-            send(self._hub, self._async)
+            send(self._async)
 
     def wait(self, deadline: float | None = None) -> bool:
         """Wait to be woken; False when *deadline* came first. To be called once."""
@@ -184,7 +184,6 @@ class Mailbox:
 
     def __init__(self, hub: Any, ref: bool) -> None:
         """To be called in the hub's thread. With *ref* the loop does not end meanwhile."""
-        self._hub = hub
         self._pending: deque[Callable[[], object]] = deque()
         self._async = hub.loop.async_(ref=ref)
         self._async.start(self._call_all)
@@ -192,7 +191,7 @@ class Mailbox:
     def post(self, function: Callable[[], object]) -> None:
         """Have *function* called soon. Nothing happens when the hub has ended."""
         self._pending.append(function)
-        send(self._hub, self._async)
+        send(self._async)
 
     def _call_all(self) -> None:
         while self._pending:
@@ -203,9 +202,10 @@ class Mailbox:
         self._async.close()
 
 
-def send(hub: Any, watcher: Any) -> None:
-    """Have an async watcher of *hub* called, unless the hub has ended."""
-    if hub.loop is not None:
+def send(watcher: Any) -> None:
+    """Have an async watcher called, unless its hub is ending."""
+    # Event loops differ in what they raise then, and it may begin to end at any moment.
+    with contextlib.suppress(Exception):
         watcher.send()
 
 

@@ -39,7 +39,7 @@ class Future(concurrent.futures.Future[T]):
         if hub is not None:
             watcher = hub.loop.async_()
             watcher.start(watcher.close)
-            self.add_done_callback(lambda _: send(hub, watcher))
+            self.add_done_callback(lambda _: send(watcher))
 
     def on_cancel(self, callback: Callable[[], object] | None) -> None:
         """Have *callback* called when :meth:`cancel` succeeds; for the executor."""
@@ -102,7 +102,7 @@ class Future(concurrent.futures.Future[T]):
         def follow(_: object) -> None:
             with guard:
                 if watcher.active:
-                    send(hub, watcher)
+                    send(watcher)
 
         self.add_done_callback(follow)
 
