@@ -12,6 +12,7 @@ import io
 import os
 import struct
 import sys
+from typing import Any
 
 from gipc._exceptions import GIPCError
 from gipc._gevent import close_fd
@@ -37,6 +38,9 @@ _WIDE_PIPE = 1 << 20
 _TRUSTED_SIZE = 1 << 28
 #: No frame can be this long: the header is not one.
 _IMPOSSIBLE_SIZE = 1 << 48
+_NOTHING = memoryview(b"")
+#: The kind of a body that its reader may write to, when it is large.
+BUFFER = 7
 #: More kinds than this are not in use: the header is not one.
 _KIND_LIMIT = 16
 
@@ -64,7 +68,7 @@ class FrameWriter:
         """What a writer in another process needs besides the descriptor."""
         return bytes(self._rest)
 
-    def write(self, kind: int, body: bytes, deadline: float | None = None) -> bool:
+    def write(self, kind: int, body: bytes | memoryview, deadline: float | None = None) -> bool:
         """Write one frame; False when *deadline* came first.
 
         When this is interrupted after the first byte, the frame stays begun:
@@ -75,7 +79,7 @@ class FrameWriter:
         size = len(body)
         header = _pack(kind, size)
         if size <= _JOIN_LIMIT:
-            frame = header + body
+            frame = header + bytes(body)
             try:
                 sent = _write(self.fd, frame)
             except BlockingIOError:
@@ -85,17 +89,20 @@ class FrameWriter:
             return self._write_rest(memoryview(frame), sent, deadline)
         if size > CHUNK and not self._widened:
             self._widen()
-        try:
-            sent = os.writev(self.fd, (header, body))
-        except BlockingIOError:
-            sent = 0
+        while True:
+            try:
+                sent = os.writev(self.fd, (header, body))
+                break
+            except BlockingIOError:
+                if not self._ready.wait(deadline):
+                    return False
         if sent >= _HEADER_SIZE:
             return self._write_rest(memoryview(body), sent - _HEADER_SIZE, deadline)
-        return self._write_rest(memoryview(header + body), sent, deadline)
+        return self._write_rest(memoryview(header + bytes(body)), sent, deadline)
 
     def finish(self, deadline: float | None = None) -> bool:
         """Write the rest of a frame that was begun; False when *deadline* came first."""
-        rest, self._rest = self._rest, memoryview(b"")
+        rest, self._rest = self._rest, _NOTHING
         return self._write_rest(rest, 0, deadline, begun=True)
 
     def push(self) -> bool:
@@ -122,7 +129,8 @@ class FrameWriter:
             return True
         finally:
             if begun:
-                self._rest = data[sent:]
+                # An empty view of it would keep the body from being resized by its owner.
+                self._rest = data[sent:] if sent < len(data) else _NOTHING
 
     def _widen(self) -> None:
         self._widened = True
@@ -186,8 +194,10 @@ class FrameReader:
             return True
         return self._ready.wait(deadline)
 
-    def read(self, deadline: float | None = None) -> tuple[int, bytes] | None:
+    def read(self, deadline: float | None = None) -> tuple[int, Any] | None:
         """Read one frame, its kind and its body; None when *deadline* came first.
+
+        The body is :class:`bytes`, or a writable memoryview if it is a large BUFFER.
 
         When this is interrupted, the next call goes on where it stopped.
 
@@ -252,7 +262,7 @@ class FrameReader:
         self._body = body
         self._buffer, self._position = b"", 0
 
-    def _read_body(self, deadline: float | None) -> tuple[int, bytes] | None:
+    def _read_body(self, deadline: float | None) -> tuple[int, Any] | None:
         body = self._body
         assert body is not None
         while self._filled < self._size:
@@ -272,7 +282,8 @@ class FrameReader:
                         raise EOFError("the other end of the pipe is closed")
                     self._filled += count
         self._body = None
-        return self._kind, body.getvalue()  # the buffer itself, not a copy
+        # The memory itself in both cases, not a copy.
+        return self._kind, body.getbuffer() if self._kind == BUFFER else body.getvalue()
 
     def forget(self) -> None:
         """Drop what belongs to the parent's event loop, in a forked child."""

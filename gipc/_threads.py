@@ -107,10 +107,10 @@ class ThreadWriter(FrameWriter):
     def require_idle(self) -> None:
         self._job.require_idle()
 
-    def write(self, kind: int, body: bytes, deadline: float | None = None) -> bool:
+    def write(self, kind: int, body: bytes | memoryview, deadline: float | None = None) -> bool:
         if not self.finish(deadline):
             return False
-        self._job.start(_write_all, HEADER.pack(kind, len(body)) + body)
+        self._job.start(_write_all, HEADER.pack(kind, len(body)) + bytes(body))
         return self.finish(deadline)
 
     def finish(self, deadline: float | None = None) -> bool:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gipc._exceptions import signal_of
+from gipc._executor import protocol
 from gipc._executor.launch import PoolProcess
+from gipc._executor.protocol import Parts
 from gipc._executor.worker import Orders, resident_memory, work
 from gipc._frames import FrameReader, FrameWriter
 from gipc._handles import pipe
@@ -61,7 +63,7 @@ class Child:
         self.killed = False
         self.ended = False  # noticed by the pool
 
-    def send(self, kind: int, request: bytes, deadline: float | None) -> None:
+    def send(self, kind: int, request: Parts, deadline: float | None) -> None:
         """Give the child a request.
 
         :raises Expired: *deadline* came first.
@@ -69,24 +71,24 @@ class Child:
         :raises EOFError: the child died meanwhile.
         """
         try:
-            if not self._writer.write(kind, request, deadline):
+            if not protocol.send(self._writer, kind, request, deadline):
                 raise Expired
         except BrokenPipeError:
             if self._writer.unfinished:  # it may have died of this very request
                 raise EOFError from None
             raise Undelivered from None
 
-    def receive(self, deadline: float | None) -> tuple[int, bytes]:
+    def receive(self, deadline: float | None) -> tuple[int, Parts]:
         """Wait for the child's next reply.
 
         :raises Expired: *deadline* came first.
         :raises EOFError: the child died.
         :raises GIPCError: what came is no frame.
         """
-        frame = self._reader.read(deadline)
-        if frame is None:
+        message = protocol.receive(self._reader, deadline)
+        if message is None:
             raise Expired
-        return frame
+        return message
 
     def kill(self) -> None:
         """End the child, and all that its task started, at once."""

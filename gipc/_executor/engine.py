@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -22,9 +21,12 @@ from gipc._executor.protocol import (
     LEAVING,
     RESULT,
     STREAM,
+    Parts,
+    decode,
     decode_error,
     describe,
     encode,
+    encode_in_place,
     name_of,
 )
 from gipc._executor.settings import Settings
@@ -86,11 +88,11 @@ class Engine:
     ) -> Any:
         """Run ``function(*args)`` in a child and return what it returns."""
         call = Call(function, timeout)
-        request = encode((function, args, {}))
+        request = encode_in_place((function, args, {}))
         self.pool.admit()
         try:
-            kind, body = self._converse(call, CALL, request)
-            return self._finish(call, kind, body)
+            kind, parts = self._converse(call, CALL, request)
+            return self._finish(call, kind, parts)
         finally:
             self.pool.leave(call)
 
@@ -98,9 +100,9 @@ class Engine:
         self,
         call: Call,
         kind: int,
-        request: bytes,
+        request: Parts,
         may_start: Callable[[], bool] | None = None,
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, Parts]:
         """Take a child, give it the request, and return its first reply."""
         while True:
             child = self._take(call)
@@ -120,6 +122,7 @@ class Engine:
             except BaseException:
                 self._discard(call, child)
                 raise
+            request.clear()  # its buffers are free for whoever owns them
             return self._receive(call, child)
 
     def _take(self, call: Call) -> Child:
@@ -137,10 +140,10 @@ class Engine:
         child.function = call.function
         return child
 
-    def _receive(self, call: Call, child: Child) -> tuple[int, bytes]:
+    def _receive(self, call: Call, child: Child) -> tuple[int, Parts]:
         """The child's next reply. In case of an error the child is discarded."""
         try:
-            kind, body = child.receive(call.deadline)
+            kind, parts = child.receive(call.deadline)
         except Expired:
             self._discard(call, child)
             raise call.expired(child) from None
@@ -159,7 +162,7 @@ class Engine:
         if kind & LEAVING:
             child.leaving = True
             kind &= ~LEAVING
-        return kind, body
+        return kind, parts
 
     def _death(self, call: Call, child: Child) -> OffloadError:
         if child.killed and is_past(call.deadline):
@@ -189,18 +192,18 @@ class Engine:
         call.child = None
         self.pool.discard(child)
 
-    def _finish(self, call: Call, kind: int, body: bytes) -> Any:
+    def _finish(self, call: Call, kind: int, parts: Parts) -> Any:
         """What a call's last reply stands for: a result, or an exception."""
         if kind == ERROR:
             call.outcome = "failed"
-            raise decode_error(body)
-        result = self._decode(call, body) if kind == RESULT else None
+            raise decode_error(parts)
+        result = self._decode(call, parts) if kind == RESULT else None
         call.outcome = "completed"
         return result
 
-    def _decode(self, call: Call, body: bytes) -> Any:
+    def _decode(self, call: Call, parts: Parts) -> Any:
         try:
-            return pickle.loads(body)
+            return decode(parts)
         except Exception as error:
             call.outcome = "failed"
             raise OffloadError(
@@ -214,7 +217,7 @@ class Engine:
     ) -> Stream[Any]:
         """Run a generator function in a child and iterate over what it yields."""
         call = Call(function, timeout)
-        request = encode((function, args, {}))
+        request = encode_in_place((function, args, {}))
         self.pool.admit()
         try:
             return Stream(self, call, request)
@@ -246,7 +249,7 @@ class Engine:
         self.pool.post(self._run, future, call, request)
         return future
 
-    def _run(self, future: Future[Any], call: Call, request: bytes) -> None:
+    def _run(self, future: Future[Any], call: Call, request: Parts) -> None:
         greenlet: Any = gevent.getcurrent()
         error: BaseException | None = None
         result = None
@@ -254,8 +257,8 @@ class Engine:
         try:
             if future.cancelled():  # before it could be told above
                 raise CancelledError
-            kind, body = self._converse(call, CALL, request, future.set_running_or_notify_cancel)
-            result = self._finish(call, kind, body)
+            kind, parts = self._converse(call, CALL, request, future.set_running_or_notify_cancel)
+            result = self._finish(call, kind, parts)
         except BaseException as problem:
             error = problem
         future.on_cancel(None)
@@ -291,14 +294,14 @@ class Stream(Iterator[T]):
     child's work. It is a context manager that closes it.
     """
 
-    def __init__(self, engine: Engine, call: Call, request: bytes) -> None:
+    def __init__(self, engine: Engine, call: Call, request: Parts) -> None:
         self._engine = engine
         self._call = call
         self._busy = False
         self._over = False  # no item is to be had any more
         self._ended = False  # the call has left
         self._finished = False  # the generator has ended
-        self._reply: tuple[int, bytes] | None = engine._converse(call, STREAM, request)
+        self._reply: tuple[int, Parts] | None = engine._converse(call, STREAM, request)
         if call.timeout is not None:
             engine.pool.post(_end_in_time, engine.pool, call)
 
@@ -332,15 +335,15 @@ class Stream(Iterator[T]):
     def _next_item(self) -> T:
         call = self._call
         if self._reply is not None:
-            (kind, body), self._reply = self._reply, None
+            (kind, parts), self._reply = self._reply, None
         else:
             assert call.child is not None
-            kind, body = self._engine._receive(call, call.child)
+            kind, parts = self._engine._receive(call, call.child)
         if kind == ITEM:
-            item: T = self._engine._decode(call, body)
+            item: T = self._engine._decode(call, parts)
             return item
         self._finished = True
-        self._engine._finish(call, kind, body)
+        self._engine._finish(call, kind, parts)
         raise StopIteration
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class Keeper:
 
     def _wait_until_ready(self, child: Child) -> None:
         try:
-            kind, body = child.receive(None)
+            kind, parts = child.receive(None)
         except EOFError:
             child.process.join()
             error = ChildDied(
@@ -79,7 +79,7 @@ class Keeper:
         if kind != READY:
             child.process.join()
             child.close()
-            raise _Unfit(decode_error(body))
+            raise _Unfit(decode_error(parts))
 
     def _launch(self) -> Child:
         settings = self._settings

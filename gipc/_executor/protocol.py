@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gipc._exceptions import OffloadError, RemoteTraceback
+from gipc._frames import BUFFER, CHUNK, FrameReader, FrameWriter
 
 
 class Request(enum.IntEnum):
@@ -38,15 +39,83 @@ CALL, STREAM = int(Request.CALL), int(Request.STREAM)
 READY, RESULT, ERROR = int(Reply.READY), int(Reply.RESULT), int(Reply.ERROR)
 ITEM, END, UNFIT = int(Reply.ITEM), int(Reply.END), int(Reply.UNFIT)
 
+#: The kind of a buffer that nobody may write to.
+CONSTANT = 0
+#: A message: the buffers that its pickle leaves out, each in a frame before it, and the pickle.
+Parts = list[Any]
+
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
+#: Smaller buffers stay in the pickle.
+_LARGE = CHUNK + 1
 
 
-def encode(value: Any) -> bytes:
-    """Pickle a request or a result."""
-    return pickle.dumps(value, _PROTOCOL)
+def encode(value: Any) -> Parts:
+    """Pickle a request or a result, as it is now."""
+    return [pickle.dumps(value, _PROTOCOL)]
 
 
-def encode_error(error: BaseException) -> bytes:
+def encode_in_place(value: Any) -> Parts:
+    """Pickle a request or a result. Its large buffers are read when it is sent."""
+    parts: Parts = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            view = buffer.raw()
+        except BufferError:  # it is scattered
+            return True
+        if view.nbytes < _LARGE:
+            return True
+        parts.append(view)
+        return False
+
+    parts.append(pickle.dumps(value, _PROTOCOL, buffer_callback=is_small))
+    return parts
+
+
+def decode(parts: Parts) -> Any:
+    """What was pickled. Takes the parts away, so that nothing but the value keeps them."""
+    pickled = parts.pop()
+    buffers, parts[:] = parts[:], ()
+    return pickle.loads(pickled, buffers=buffers)
+
+
+def send(writer: FrameWriter, kind: int, parts: Parts, deadline: float | None = None) -> bool:
+    """Write a message; False when *deadline* came first.
+
+    :raises BrokenPipeError: the other side is gone.
+    :raises EOFError: it went after a part of the message.
+    """
+    begun = False
+    *buffers, pickled = parts
+    try:
+        for buffer in buffers:
+            kind_of_buffer = CONSTANT if buffer.readonly else BUFFER
+            if not writer.write(kind_of_buffer, buffer, deadline):
+                return False
+            begun = True
+        return writer.write(kind, pickled, deadline)
+    except BrokenPipeError:
+        if begun:
+            raise EOFError from None
+        raise
+
+
+def receive(reader: FrameReader, deadline: float | None = None) -> tuple[int, Parts] | None:
+    """Read a message, its kind and its parts; None when *deadline* came first."""
+    parts: Parts = []
+    while True:
+        frame = reader.read(deadline)
+        if frame is None:
+            return None
+        kind, body = frame
+        if kind == BUFFER and type(body) is bytes:  # it came together with others
+            body = bytearray(body)
+        parts.append(body)
+        if kind not in (BUFFER, CONSTANT):
+            return kind, parts
+
+
+def encode_error(error: BaseException) -> Parts:
     """Pickle an exception that was raised in a child, with its traceback as text.
 
     One that does not survive pickling, and one that would stop the server if it
@@ -56,16 +125,16 @@ def encode_error(error: BaseException) -> bytes:
     pickled = None
     if isinstance(error, Exception):
         try:
-            pickled = encode(error)
+            (pickled,) = encode(error)
             pickle.loads(pickled)
         except Exception:
             pickled = None
     return encode((pickled, describe(error), "".join(lines)))
 
 
-def decode_error(body: bytes) -> Exception:
+def decode_error(parts: Parts) -> Exception:
     """The exception that :func:`encode_error` pickled, its traceback as its cause."""
-    pickled, description, remote_traceback = pickle.loads(body)
+    pickled, description, remote_traceback = decode(parts)
     error: Exception | None = None
     if pickled is not None:
         try:

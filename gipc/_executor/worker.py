@@ -23,10 +23,14 @@ from gipc._executor.protocol import (
     READY,
     RESULT,
     UNFIT,
+    Parts,
+    decode,
     describe,
-    encode,
     encode_error,
+    encode_in_place,
     name_of,
+    receive,
+    send,
 )
 from gipc._frames import FrameReader, FrameWriter
 from gipc._handles import _GIPCReader, _GIPCWriter
@@ -75,13 +79,13 @@ def _serve_all(reader: FrameReader, writer: FrameWriter, orders: Orders) -> None
     try:
         _prepare(orders)
     except BaseException as error:
-        writer.write(UNFIT, encode_error(error))
+        send(writer, UNFIT, encode_error(error))
         return
     writer.write(READY, b"")
     while True:
-        frame = reader.read()
-        assert frame is not None  # there is no deadline
-        _serve(*frame, writer, orders.max_memory)
+        message = receive(reader)
+        assert message is not None  # there is no deadline
+        _serve(*message, writer, orders.max_memory)
 
 
 def _leave_signals_to_the_server() -> None:
@@ -111,28 +115,27 @@ def _prepare(orders: Orders) -> None:
         orders.initializer(*orders.initargs)
 
 
-def _serve(kind: int, request: bytes, writer: FrameWriter, max_memory: int | None) -> None:
+def _serve(kind: int, request: Parts, writer: FrameWriter, max_memory: int | None) -> None:
     try:
-        function, args, kwargs = pickle.loads(request)
-        del request
+        function, args, kwargs = decode(request)
         if kind == CALL:
             kind, reply = RESULT, function(*args, **kwargs)
             reply = _encode_result(reply, function)
         else:
             for item in function(*args, **kwargs):
-                writer.write(ITEM, _encode_result(item, function))
-            kind, reply = END, b""
+                send(writer, ITEM, _encode_result(item, function))
+            kind, reply = END, [b""]
     except BaseException as error:
         kind, reply = ERROR, encode_error(error)
     _flush()
     if max_memory is not None and resident_memory() > max_memory:
         kind |= LEAVING
-    writer.write(kind, reply)
+    send(writer, kind, reply)
 
 
-def _encode_result(result: Any, function: Callable[..., Any]) -> bytes:
+def _encode_result(result: Any, function: Callable[..., Any]) -> Parts:
     try:
-        return encode(result)
+        return encode_in_place(result)
     except Exception as error:
         raise pickle.PicklingError(
             f"what {name_of(function)} returned cannot be pickled: {describe(error)}"
