@@ -79,7 +79,7 @@ class FrameWriter:
         size = len(body)
         header = _pack(kind, size)
         if size <= _JOIN_LIMIT:
-            frame = header + bytes(body)
+            frame = header + body
             try:
                 sent = _write(self.fd, frame)
             except BlockingIOError:

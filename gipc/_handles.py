@@ -101,16 +101,13 @@ class _GIPCHandle:
             raise GIPCError(f"{self} belongs to process {self._pid}")
 
     def _take_turn(self) -> None:
-        """Acquire the lock of an open handle."""
-        if self._closed or self._pid != _this_process:
+        """Acquire the lock of an open handle, that somebody has."""
+        self._lock.acquire()
+        try:
             self._require_open()
-        if not self._lock.acquire(False):
-            self._lock.acquire()
-            try:
-                self._require_open()
-            except GIPCError:
-                self._lock.release()
-                raise
+        except GIPCError:
+            self._lock.release()
+            raise
 
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[None]:
@@ -211,7 +208,8 @@ class _GIPCWriter(_GIPCHandle):
         :raises pickle.PicklingError: *o* cannot be pickled. As with
             :func:`pickle.dumps`, that may be a TypeError or an AttributeError too.
         """
-        self._require_open()
+        if self._closed or self._pid != _this_process:
+            self._require_open()
         kind = _MESSAGE
         if self._codec is _pickle:
             if type(o) is bytes:
@@ -222,7 +220,10 @@ class _GIPCWriter(_GIPCHandle):
             data = o if self._codec is None else self._codec(o)
             if not isinstance(data, bytes):
                 raise TypeError(f"a message must be encoded as bytes, not {type(data).__name__}")
-        self._take_turn()
+        if self._closed:  # by the encoder
+            self._require_open()
+        if not self._lock.acquire(False):
+            self._take_turn()
         try:
             self._frames.write(kind, data)
         except OSError:
@@ -312,7 +313,10 @@ class _GIPCReader(_GIPCHandle):
         return data if self._codec is None or kind == _BYTES else self._codec(data)
 
     def _receive(self, until_first_byte: gevent.Timeout | None = None) -> tuple[int, bytes]:
-        self._take_turn()
+        if self._closed or self._pid != _this_process:
+            self._require_open()
+        if not self._lock.acquire(False):
+            self._take_turn()
         try:
             if until_first_byte is not None:
                 self._frames.require_polling()
