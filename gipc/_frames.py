@@ -29,6 +29,8 @@ _write = os.write
 
 #: Bytes that are asked for at a time while frames are small: a pipe's usual capacity.
 CHUNK = 1 << 16
+#: So many small frames that come at once are a stream.
+_MANY = 16
 #: Bodies up to this size are joined to their header, larger ones are not copied.
 _JOIN_LIMIT = 1 << 14
 #: Larger bodies widen the pipe, so that both sides take turns less often.
@@ -160,6 +162,7 @@ class FrameReader:
         "_position",
         "_ready",
         "_size",
+        "_streaming",
         "fd",
     )
 
@@ -171,6 +174,8 @@ class FrameReader:
         self._position = 0
         # Whether the last read may have left something in the pipe.
         self._full = False
+        # Whether the last read brought many frames.
+        self._streaming = False
         # A large frame that is being read, and how much of it is there.
         self._body: io.BytesIO | None = None
         self._kind = self._size = self._filled = 0
@@ -231,11 +236,18 @@ class FrameReader:
             raise EOFError("the other end of the pipe is closed")
         self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
+        self._streaming = self._is_stream(len(chunk))
         return True
+
+    def _is_stream(self, received: int) -> bool:
+        if not _HEADER_SIZE * _MANY <= received <= CHUNK // 4:
+            return False
+        size: int = _unpack_from(self._buffer)[1]
+        return received > _MANY * (_HEADER_SIZE + size)
 
     def _receive(self, deadline: float | None) -> bytes | None:
         while True:
-            if not self._full and not self._ready.wait(deadline):
+            if not self._full and not self._ready.wait(deadline, nap=self._streaming):
                 return None
             try:
                 chunk = os.read(self.fd, CHUNK)

@@ -20,6 +20,10 @@ from gipc._gevent import allocate_lock, get_hub_if_exists, original
 READ = 1
 WRITE = 2
 
+_sleep = original("time", "sleep")
+#: Seconds. The system makes some 50 µs of it.
+_NAP = 1e-6
+
 _POLL_EVENTS = {READ: 0x001, WRITE: 0x004}  # POLLIN, POLLOUT
 
 
@@ -46,10 +50,16 @@ class Descriptor:
         self._watcher: Any = None
         self._poll: Any = None
 
-    def wait(self, deadline: float | None = None) -> bool:
-        """Wait until the descriptor is ready; False when *deadline* came first."""
+    def wait(self, deadline: float | None = None, nap: bool = False) -> bool:
+        """Wait until the descriptor is ready; False when *deadline* came first.
+
+        *nap* tells that much is coming. A thread that has nobody else to serve lets it
+        gather for a moment then, as to be woken for each bit takes both sides longer.
+        """
         hub = get_hub_if_exists()
         if hub is None:
+            if nap:
+                _sleep(_NAP)
             return self._block(deadline)
         if hub is not self._hub:
             self.release()
