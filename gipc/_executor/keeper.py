@@ -55,14 +55,15 @@ class Keeper:
         self._pool.add(child)
         if self._settings.idle_timeout is not None and not self._expiring:
             self._expiring = True
-            gevent.spawn(self._expire, self._settings.idle_timeout)
+            self.post(self._expire, self._settings.idle_timeout)
         child.process.join()
         child.kill_offspring()
         self._pool.ended(child)
 
     def retry(self, when: float) -> None:
         """Have the pool try again to start children, at *when*."""
-        gevent.spawn_later(remaining(when), self._pool.retry)
+        gevent.sleep(remaining(when))
+        self._pool.retry()
 
     def _wait_until_ready(self, child: Child) -> None:
         try:

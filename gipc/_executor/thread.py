@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.pool import Group
 
 from gipc._gevent import allocate_lock, original, start_new_thread
 from gipc._ready import Mailbox, Ticket, remaining
@@ -28,6 +29,7 @@ class HubThread:
         self._pending: deque[tuple[Any, ...]] = deque()
         self._started = self._stopped = False
         self._mailbox: Mailbox | None = None
+        self._greenlets = Group()
         self._end: Ticket | None = None
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
@@ -62,13 +64,15 @@ class HubThread:
         self._end.wait()
         self._end.close()
         self._mailbox.close()
+        # Under libuv, a hub goes on for as long as one of its greenlets sleeps.
+        self._greenlets.kill()
         hub.destroy(destroy_loop=True)
         _running.discard(running)
         running.release()
 
     def _spawn_pending(self) -> None:
         while self._pending:
-            gevent.spawn(*self._pending.popleft())
+            self._greenlets.spawn(*self._pending.popleft())
 
 
 def join_threads(deadline: float) -> None:

@@ -195,10 +195,12 @@ def test_after_shutdown_no_child_is_left(make):
     assert not any(map(is_running, pids))
 
 
-def test_an_executor_that_is_collected_after_its_shutdown_leaves_no_thread(method):
+@pytest.mark.parametrize("idle_timeout", [None, 3600])
+def test_an_executor_that_is_collected_after_its_shutdown_leaves_no_thread(method, idle_timeout):
     before = set(os.listdir("/proc/self/task"))
-    executor = gipc.ProcessPoolExecutor(1, method)
+    executor = gipc.ProcessPoolExecutor(1, method, idle_timeout=idle_timeout)
     assert executor.offload(tasks.square, 7) == 49
+    assert list(executor.stream(tasks.count_to, 3, timeout=3600)) == [0, 1, 2]
     executor.shutdown()
     del executor
     gc.collect()
