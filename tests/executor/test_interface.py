@@ -246,7 +246,6 @@ def test_a_map_that_is_left_early_cancels_what_has_not_begun(make):
     executor = make(1)
     results = executor.map(tasks.sleep, [0, 1000, 1000, 1000])
     next(results)
-    wait_until(lambda: executor.stats().running == 1, "the second call runs")
-    results.close()
-    wait_until(lambda: executor.stats().cancelled == 2, "what waits is cancelled")
+    results.close()  # while the second call begins, or just before
+    wait_until(lambda: executor.stats().cancelled >= 2, "what waits is cancelled")
     os.kill(executor.stats().children[0].pid, signal.SIGKILL)
