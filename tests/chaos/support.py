@@ -1,0 +1,186 @@
+"""The server that is hurt, load for it, and what must hold afterwards."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import requests
+
+from tests.integration import servers
+from tests.processes import PATIENCE, descendants_of, descriptors_of, parent_of, wait_until
+
+#: Whether the suite is to take its time (``make chaos``).
+LONG = os.environ.get("GIPC_CHAOS") == "long"
+
+APP = Path(__file__).parent / "app"
+
+_PYWSGI = """
+from gevent import monkey; monkey.patch_all()
+import logging, signal, gevent
+from gevent.pywsgi import WSGIServer
+logging.basicConfig(format="[%(levelname)s] [%(name)s] %(message)s")
+from chaos_app import app
+server = WSGIServer(("127.0.0.1", 0), app, log=None)
+gevent.signal_handler(signal.SIGINT, server.stop, 10)
+server.start()
+print(f"Serving on http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+
+
+def gunicorn(*options: str, **environment: str):
+    """gunicorn with the app of this suite and two children, unless it is said otherwise."""
+    environment.setdefault("FLASK_GIPC_MAX_WORKERS", "2")
+    return servers.gunicorn(
+        *options, app="chaos_app:app", folder=APP, config=APP / "gunicorn.conf.py", **environment
+    )
+
+
+def pywsgi(**environment: str):
+    """gevent.pywsgi with the same; SIGINT stops it when the last request is served."""
+    environment.setdefault("FLASK_GIPC_MAX_WORKERS", "2")
+    return servers.python("-c", _PYWSGI, folder=APP, **environment)
+
+
+def port_of(server) -> int:
+    return int(server.url.rpartition(":")[2])
+
+
+# Processes, seen from outside
+
+
+def command_of(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
+
+
+def fork_servers(server) -> set[int]:
+    """The processes that children are forked from, one for each worker."""
+    found = {pid for pid in server.processes() if "multiprocessing.forkserver" in command_of(pid)}
+    return {pid for pid in found if parent_of(pid) not in found}
+
+
+def children(server) -> set[int]:
+    """The children of all workers, those that are starting included."""
+    makers = fork_servers(server)
+    return {pid for pid in server.processes() if parent_of(pid) in makers}
+
+
+def assert_children_hold_nothing(server) -> None:
+    """No socket, listening or connected, and no pipe that another child has, too."""
+    holders: dict[str, list[int]] = {}
+    for maker in fork_servers(server):
+        common = set(descriptors_of(maker).values())  # its output, and what it may well give away
+        for pid in children(server) & descendants_of(maker):
+            with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+                held = set(descriptors_of(pid).values())
+                assert not [what for what in held if what.startswith("socket:")], command_of(pid)
+                for pipe in held - common:
+                    if pipe.startswith("pipe:"):
+                        holders.setdefault(pipe, []).append(pid)
+    shared = {pipe: pids for pipe, pids in holders.items() if len(pids) > 1}
+    assert not shared
+
+
+def assert_at_full_size(server, workers: int = 1, each: int = 2) -> None:
+    """Wait until there are just the workers and children that there should be."""
+
+    def complete() -> bool:
+        sizes = len(server.workers()), len(fork_servers(server)), len(children(server))
+        return sizes == (workers, workers, workers * each)
+
+    wait_until(complete, f"there are {workers} workers with {each} children each, and no others")
+    assert_children_hold_nothing(server)
+
+
+def assert_quiet(log: str) -> None:
+    """Nothing in the log that reads like a defect."""
+    for noise in ("Traceback", "Exception ignored", "Error handling request"):
+        assert noise not in log
+
+
+def running_children(server, running: int, queued: int = 0) -> set[int]:
+    """Wait until so many calls run and wait; return the children that are at it."""
+    stats = server.wait_until_running(running, queued)
+    return {child["pid"] for child in stats["children"] if child["state"] == "busy"}
+
+
+# Clients
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of a request; status 0 when the connection broke."""
+
+    path: str
+    status: int
+    error: str = ""
+    message: str = ""
+    right: bool = False
+    seconds: float = 0.0
+
+
+def ask(server, path: str, check: Callable[[dict], bool] = bool) -> Answer:
+    """Send one request, and check what comes if it is a result."""
+    begun = time.monotonic()
+    try:
+        response = requests.get(server.url + path, timeout=PATIENCE)
+    except requests.ConnectionError as error:
+        return Answer(path, 0, message=str(error), seconds=time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    if response.status_code == 200:
+        return Answer(path, 200, right=check(response.json()), seconds=seconds)
+    told = {"error": "", "message": response.text}
+    with contextlib.suppress(requests.JSONDecodeError):  # by the server, not by the app
+        told = response.json()
+    return Answer(path, response.status_code, **told, seconds=seconds)
+
+
+@contextlib.contextmanager
+def load(server, clients: int = 6, seconds: float = 0.01) -> Iterator[list[Answer]]:
+    """Clients that send request after request for the length of a block."""
+    answers: list[Answer] = []
+    over = threading.Event()
+
+    def client(number: int) -> None:
+        while not over.is_set():
+            number += 1
+            path = f"/square/{number}?seconds={seconds}"
+            answers.append(
+                ask(server, path, lambda told, n=number: told["square"] == n * n)  # noqa: B023
+            )
+
+    with ThreadPoolExecutor(clients) as pool:
+        sent = [pool.submit(client, 1000 * number) for number in range(clients)]
+        try:
+            wait_until(lambda: len(answers) > clients, "the load is on")
+            yield answers
+        finally:
+            over.set()
+    for each in sent:
+        each.result()
+
+
+def more_answers(answers: list[Answer], count: int) -> None:
+    """Wait until so many more requests have been answered."""
+    enough = len(answers) + count
+    wait_until(lambda: len(answers) >= enough, f"{count} more requests are answered")
+
+
+def failures(answers: list[Answer]) -> list[Answer]:
+    """The requests that got no right result."""
+    return [answer for answer in answers if not answer.right]
+
+
+def pid_in(message: str) -> int:
+    """The child that a message is about."""
+    found = re.search(r"child (\d+)", message)
+    assert found, message
+    return int(found.group(1))
