@@ -47,6 +47,10 @@ BUFFER = 7
 _KIND_LIMIT = 16
 
 
+class NotAFrame(GIPCError):
+    """What was read is no frame."""
+
+
 class FrameWriter:
     """Writes frames to a non-blocking pipe. Not to be used by two at a time."""
 
@@ -207,7 +211,7 @@ class FrameReader:
         When this is interrupted, the next call goes on where it stopped.
 
         :raises EOFError: the pipe ended.
-        :raises GIPCError: what was read is no frame.
+        :raises NotAFrame: what was read is none.
         """
         while True:
             if self._body is not None:
@@ -221,7 +225,7 @@ class FrameReader:
                     self._position = end
                     return kind, buffer[begin:end]
                 if kind >= _KIND_LIMIT or size >= _IMPOSSIBLE_SIZE:
-                    raise GIPCError(f"not a frame: kind {kind}, {size} bytes")
+                    raise NotAFrame(f"not a frame: kind {kind}, {size} bytes")
                 if size > CHUNK:
                     self._begin_body(kind, size, buffer[begin:])
                     continue

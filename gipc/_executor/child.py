@@ -83,7 +83,7 @@ class Child:
 
         :raises Expired: *deadline* came first.
         :raises EOFError: the child died.
-        :raises GIPCError: what came is no frame.
+        :raises NotAFrame: what came is none.
         """
         message = protocol.receive(self._reader, deadline)
         if message is None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import gevent
 
-from gipc._exceptions import ChildDied, GIPCError, OffloadError, OffloadTimeout
+from gipc._exceptions import ChildDied, OffloadError, OffloadTimeout
 from gipc._executor.child import Child, Expired, Undelivered
 from gipc._executor.futures import Future
 from gipc._executor.pool import Pool
@@ -30,6 +30,7 @@ from gipc._executor.protocol import (
     name_of,
 )
 from gipc._executor.settings import Settings
+from gipc._frames import NotAFrame
 from gipc._ready import is_past, remaining
 
 log = logging.getLogger("gipc")
@@ -126,13 +127,12 @@ class Engine:
             return self._receive(call, child)
 
     def _take(self, call: Call) -> Child:
-        try:
-            child = self.pool.take(call.deadline)
-        except CancelledError:
-            raise
-        except Exception:  # none could be started
+        child = self.pool.take(call.deadline)
+        if isinstance(child, CancelledError):
+            raise child
+        if isinstance(child, Exception):  # none could be started
             call.outcome = "failed"
-            raise
+            raise child
         if child is None:
             raise call.expired(None)
         call.child = child
@@ -149,7 +149,7 @@ class Engine:
             raise call.expired(child) from None
         except EOFError:
             raise self._death(call, child) from None
-        except GIPCError as error:
+        except NotAFrame as error:  # a GIPCError may be the caller's, thrown into its greenlet
             call.outcome = "died"
             self._discard(call, child)
             raise OffloadError(

@@ -119,11 +119,12 @@ class Pool:
                 figures.running_time.add(now - call.ran)
             self._settle()
 
-    def take(self, deadline: float | None) -> Child | None:
+    def take(self, deadline: float | None) -> Child | Exception | None:
         """Wait for a child, first come, first served; None when *deadline* came first.
 
-        :raises CancelledError: the pool was closed, and waiting calls with it.
-        :raises Exception: no child could be started.
+        An exception is returned, not raised, when there will be none: CancelledError
+        when the pool was closed, and waiting calls with it; another when no child
+        could be started. What is raised comes from outside.
         """
         with self._guard:
             if self._idle and not self._waiting and self._lent < self._settings.max_workers:
@@ -132,9 +133,9 @@ class Pool:
                     self._settle()
                 return child
             if self._cancelled:
-                raise CancelledError
+                return CancelledError()
             if self._hopeless() and self._pausing():
-                raise _again(self._problem)
+                return _again(self._problem)
             ticket = Ticket()
             self._waiting.append(ticket)
             wanted = min(self._settings.max_workers, self._lent + len(self._waiting))
@@ -159,9 +160,7 @@ class Pool:
                 self._take_back(ticket.granted)
                 self._settle()
                 ticket.granted = None
-        if isinstance(ticket.granted, Exception):
-            raise ticket.granted
-        granted: Child | None = ticket.granted
+        granted: Child | Exception | None = ticket.granted
         return granted
 
     def _lend(self, child: Child) -> Child:

@@ -153,9 +153,7 @@ def load(server, clients: int = 6, seconds: float = 0.01) -> Iterator[list[Answe
         while not over.is_set():
             number += 1
             path = f"/square/{number}?seconds={seconds}"
-            answers.append(
-                ask(server, path, lambda told, n=number: told["square"] == n * n)  # noqa: B023
-            )
+            answers.append(ask(server, path, lambda told, n=number: told["square"] == n * n))
 
     with ThreadPoolExecutor(clients) as pool:
         sent = [pool.submit(client, 1000 * number) for number in range(clients)]

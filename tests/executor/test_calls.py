@@ -184,6 +184,17 @@ def test_a_caller_that_is_interrupted_takes_its_child_with_it(make, tmp_path, ho
     assert executor.stats().cancelled == 1
 
 
+@pytest.mark.parametrize("error", [gipc.OffloadError("mine"), ConnectionResetError("mine")])
+def test_an_error_thrown_into_the_caller_is_not_taken_for_the_childs(make, tmp_path, error):
+    executor = make()
+    call = gevent.spawn(executor.offload, tasks.leave_pid, str(tmp_path / "pid"))
+    pid_in(tmp_path / "pid")
+    call.kill(error)
+    assert call.exception is error
+    stats = executor.stats()
+    assert (stats.cancelled, stats.died) == (1, 0)
+
+
 def test_a_waiting_caller_that_is_killed_leaves_no_trace(make):
     executor = make()
     executor.warm_up()
@@ -194,6 +205,17 @@ def test_a_waiting_caller_that_is_killed_leaves_no_trace(make):
     assert executor.stats().queued == 0
     hog.kill()
     assert executor.offload(tasks.square, 3) == 9
+
+
+def test_a_waiting_caller_that_an_error_is_thrown_into_is_cancelled_not_failed(make):
+    executor = make()
+    hog = gevent.spawn(executor.offload, tasks.sleep)
+    waiting = gevent.spawn(executor.offload, tasks.square, 1)
+    wait_cooperatively(lambda: executor.stats().queued, "one call waits")
+    waiting.kill(ConnectionResetError)
+    assert executor.stats().cancelled == 1
+    assert executor.stats().failed == 0
+    hog.kill()
 
 
 def test_waiters_are_served_first_come_first_served(make):
