@@ -94,6 +94,7 @@ class Keeper:
             return Child(settings.orders, settings.method, self._server, name)
         except (ChildProcessError, EOFError, ConnectionError):
             # The server was killed, and somebody else may know its end already.
+            gevent.spawn(self._end_server, self._server)
             self._server = make_fork_server(settings.orders.preload)
             return Child(settings.orders, settings.method, self._server, name)
 

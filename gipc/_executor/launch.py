@@ -14,6 +14,7 @@ from typing import Any
 from gipc._gevent import close_fd
 from gipc._popen import ForkServerPopen, close_fds, launcher
 from gipc._process import _GProcess
+from gipc._ready import WRITE, Descriptor, wait_for
 
 #: In the environment of a starting fork server: how to import the main module.
 MAIN = "_GIPC_MAIN"
@@ -58,9 +59,26 @@ class _OwnForkServerPopen(ForkServerPopen):
         self.sentinel, data_end = server.connect_to_new_process(self._fds)
         # The child's parent_process() ends when this duplicate is closed.
         self.finalizer = util.Finalize(self, close_fds, (self.sentinel, os.dup(data_end)))
-        with open(data_end, "wb") as stream:
-            stream.write(data.getbuffer())
+        # Cooperatively: the fork server may take a while to import what it preloads, and
+        # should it be killed meanwhile, both pipes end only when the event loop has run,
+        # since a monkey-patched process closes their far ends not before that.
+        try:
+            _write_all(data_end, data.getbuffer())
+        finally:
+            close_fd(data_end)
+        wait_for(self.sentinel)
         self.pid = read_signed(self.sentinel)
+
+
+def _write_all(fd: int, data: memoryview) -> None:
+    os.set_blocking(fd, False)
+    ready = Descriptor(fd, WRITE)
+    try:
+        while data:
+            ready.wait()
+            data = data[os.write(fd, data) :]
+    finally:
+        ready.release()
 
 
 def _preparation_data(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import requests
 
 from tests.integration import servers
-from tests.processes import PATIENCE, descendants_of, descriptors_of, parent_of, wait_until
+from tests.processes import PATIENCE, descriptors_of, parent_of, wait_until
 
 #: Whether the suite is to take its time (``make chaos``).
 LONG = os.environ.get("GIPC_CHAOS") == "long"
@@ -34,17 +35,24 @@ server.serve_forever()
 """
 
 
-def gunicorn(*options: str, **environment: str):
-    """gunicorn with the app of this suite and two children, unless it is said otherwise."""
-    environment.setdefault("FLASK_GIPC_MAX_WORKERS", "2")
-    return servers.gunicorn(
-        *options, app="chaos_app:app", folder=APP, config=APP / "gunicorn.conf.py", **environment
-    )
+@contextlib.contextmanager
+def gunicorn(*options: str, port: int = 0, **environment: str) -> Iterator[servers.Server]:
+    """gunicorn, one worker of which serves the app of this suite, with two children each."""
+    with servers.gunicorn(
+        *options,
+        bind=f"127.0.0.1:{port}",
+        app="chaos_app:app",
+        folder=APP,
+        config=APP / "gunicorn.conf.py",
+        **{"FLASK_GIPC_MAX_WORKERS": "2"} | environment,
+    ) as server:
+        assert server.get("/ping").text == "pong"
+        yield server
 
 
-def pywsgi(**environment: str):
+def pywsgi(**environment: str) -> contextlib.AbstractContextManager[servers.Server]:
     """gevent.pywsgi with the same; SIGINT stops it when the last request is served."""
-    environment.setdefault("FLASK_GIPC_MAX_WORKERS", "2")
+    environment = {"FLASK_GIPC_MAX_WORKERS": "2"} | environment
     return servers.python("-c", _PYWSGI, folder=APP, **environment)
 
 
@@ -63,30 +71,65 @@ def command_of(pid: int) -> str:
 
 def fork_servers(server) -> set[int]:
     """The processes that children are forked from, one for each worker."""
-    found = {pid for pid in server.processes() if "multiprocessing.forkserver" in command_of(pid)}
-    return {pid for pid in found if parent_of(pid) not in found}
+    return forked_and_forking(server)[1]
 
 
 def children(server) -> set[int]:
     """The children of all workers, those that are starting included."""
-    makers = fork_servers(server)
-    return {pid for pid in server.processes() if parent_of(pid) in makers}
+    return forked_and_forking(server)[0]
+
+
+def forked_and_forking(server) -> tuple[set[int], set[int]]:
+    processes = server.processes()
+    found = {pid for pid in processes if "multiprocessing.forkserver" in command_of(pid)}
+    # The parent of a child whose fork server was killed is none of the server's processes.
+    forking = {pid for pid in found if parent_of(pid) in processes - found}
+    return found - forking, forking
 
 
 def assert_children_hold_nothing(server) -> None:
     """No socket, listening or connected, and no pipe that another child has, too."""
-    holders: dict[str, list[int]] = {}
-    for maker in fork_servers(server):
-        common = set(descriptors_of(maker).values())  # its output, and what it may well give away
-        for pid in children(server) & descendants_of(maker):
-            with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
-                held = set(descriptors_of(pid).values())
-                assert not [what for what in held if what.startswith("socket:")], command_of(pid)
-                for pipe in held - common:
-                    if pipe.startswith("pipe:"):
-                        holders.setdefault(pipe, []).append(pid)
-    shared = {pipe: pids for pipe, pids in holders.items() if len(pids) > 1}
-    assert not shared
+    found = what_children_should_not_hold(server)
+
+    def let_go() -> bool:  # a child that has just been forked has yet to do so
+        found.intersection_update(what_children_should_not_hold(server))
+        return not found
+
+    try:
+        wait_until(let_go, "children hold nothing of others")
+    except AssertionError as error:
+        raise AssertionError(f"(child, what it holds): {found}") from error
+
+
+def what_children_should_not_hold(server) -> set[tuple[int, str]]:
+    """Process ids, and what ``/proc`` calls a descriptor that these have open."""
+    # The pipes that tell a fork server and a resource tracker that nobody needs them.
+    common = set[str]()
+    for pid in server.processes():
+        if re.search(r"multiprocessing\.(forkserver|resource_tracker)", command_of(pid)):
+            common |= pipes_read_by(pid)
+    held = {}
+    for pid in children(server):
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            held[pid] = set(descriptors_of(pid).values()) - common
+    holders = Counter(what for each in held.values() for what in each)
+    return {
+        (pid, what)
+        for pid, each in held.items()
+        for what in each
+        if what.startswith("socket:") or (what.startswith("pipe:") and holders[what] > 1)
+    }
+
+
+def pipes_read_by(pid: int) -> set[str]:
+    """The pipes of which a process has the read end."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+        for fd, what in descriptors_of(pid).items():
+            flags = re.search(r"flags:\s*(\d+)", Path(f"/proc/{pid}/fdinfo/{fd}").read_text())
+            if what.startswith("pipe:") and flags and not int(flags.group(1), 8) & os.O_ACCMODE:
+                found.add(what)
+    return found
 
 
 def assert_at_full_size(server, workers: int = 1, each: int = 2) -> None:

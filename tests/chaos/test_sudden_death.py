@@ -22,7 +22,7 @@ from tests.chaos.support import (
     port_of,
     running_children,
 )
-from tests.processes import is_running, wait_until
+from tests.processes import all_pids, is_running, parent_of, wait_until
 
 KILLS = 300 if LONG else 25
 
@@ -79,6 +79,8 @@ def test_killing_the_fork_server_does_not_stop_the_service():
             assert ask(server, "/die/9").error == "ChildDied"
             assert ask(server, "/square/12", lambda told: told["square"] == 144).right
             assert_children_hold_nothing(server)
+        (worker,) = server.workers()
+        wait_until(lambda: "Z" not in map(state_of, offspring_of(worker)), "no zombie is left")
 
 
 def test_all_children_of_a_killed_worker_are_gone_within_a_second(clients):
@@ -110,9 +112,12 @@ def test_nothing_is_left_of_a_killed_server_and_its_port_is_free_at_once(clients
         patience = 2.0 if also_workers else 5.0
         wait_until(lambda: not server.processes(), "no process is left", patience)
         assert {each.result().status for each in lost} <= {0, 500}
-        with gunicorn("--bind", f"127.0.0.1:{port_of(server)}") as successor:
-            assert port_of(successor) == port_of(server)
+        with gunicorn(port=port_of(server)) as successor:
             assert ask(successor, "/square/12", lambda told: told["square"] == 144).right
+
+
+def offspring_of(pid: int) -> list[int]:
+    return [each for each in all_pids() if parent_of(each) == pid]
 
 
 def busy(server) -> int:

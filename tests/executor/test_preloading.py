@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 MAIN = """
 import os, sys
 import gipc
@@ -40,6 +42,27 @@ if __name__ == "__main__":
     print([executor.offload(preloaded.remembered) for _ in range(4)])
 """
 
+DEADLY_ONCE = """
+import os, pathlib, signal
+marker = pathlib.Path(__file__).with_suffix(".done")
+if not marker.exists():
+    marker.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+WITH_DEADLY = """
+from gevent import monkey; monkey.patch_all()
+import os, sys
+import gipc
+
+if __name__ == "__main__":
+    size = int(sys.argv[1])
+    executor = gipc.ProcessPoolExecutor(
+        1, "forkserver", preload=["deadly"], initializer=len, initargs=(bytes(size),)
+    )
+    print(executor.offload(abs, -3, timeout=20))
+"""
+
 
 def test_the_main_module_is_imported_once_for_all_children(tmp_path):
     result = run(tmp_path, MAIN)
@@ -61,11 +84,19 @@ def test_modules_are_preloaded_by_the_servers_path_and_may_monkey_patch(tmp_path
     assert lines[-1] == "[0, 0, 0, 0]"
 
 
-def run(tmp_path, source):
+@pytest.mark.parametrize("size", [10, 1_000_000], ids=["small orders", "large orders"])
+def test_the_death_of_a_fork_server_that_is_starting_stops_nobody(tmp_path, size):
+    (tmp_path / "deadly.py").write_text(DEADLY_ONCE)
+    result = run(tmp_path, WITH_DEADLY, str(size))
+    assert (tmp_path / "deadly.done").exists()
+    assert (result.stdout, result.stderr) == ("3\n", "")
+
+
+def run(tmp_path, source, *arguments):
     path = tmp_path / "program.py"
     path.write_text(source)
     return subprocess.run(
-        [sys.executable, str(path)],
+        [sys.executable, str(path), *arguments],
         env=os.environ | {"PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,

@@ -121,11 +121,12 @@ def gunicorn(
     app: str = "app:app",
     folder: Path = EXAMPLE,
     config: Path = EXAMPLE / "gunicorn.conf.py",
+    bind: str = "127.0.0.1:0",
     **environment: str,
 ) -> contextlib.AbstractContextManager[Server]:
     """gunicorn with the example's app and settings, on a free port."""
     command = [sys.executable, "-m", "gunicorn", "--config", str(config)]
-    command += ["--bind", "127.0.0.1:0", *options, app]
+    command += ["--bind", bind, *options, app]
     return running(command, folder, environment)
 
 
