@@ -343,10 +343,13 @@ class Pool:
         with self._guard:
             self._closed = True
             if cancel:
-                self._cancelled = True
-                while self._waiting:
-                    self._grant(CancelledError("the executor was shut down"))
+                self._cancel_waiting()
             self._settle()
+
+    def _cancel_waiting(self) -> None:
+        self._cancelled = True
+        while self._waiting:
+            self._grant(CancelledError("the executor was shut down"))
 
     def close_lost(self) -> None:
         """Close the pool of an executor that was collected."""
@@ -375,7 +378,8 @@ class Pool:
         For the interpreter's exit: no other greenlet runs meanwhile.
         """
         with self._guard:
-            self._closed = self._cancelled = True
+            self._closed = True
+            self._cancel_waiting()  # no child shall be started for them
             for child in self.children:
                 if child.lent:
                     child.leaving = True

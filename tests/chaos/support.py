@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+import gipc
 from tests.integration import servers
 from tests.processes import PATIENCE, descriptors_of, parent_of, wait_until
 
@@ -27,11 +28,11 @@ import logging, signal, gevent
 from gevent.pywsgi import WSGIServer
 logging.basicConfig(format="[%(levelname)s] [%(name)s] %(message)s")
 from chaos_app import app
-server = WSGIServer(("127.0.0.1", 0), app, log=None)
-gevent.signal_handler(signal.SIGINT, server.stop, 10)
+server = WSGIServer(("127.0.0.1", 0), app, log=None, spawn=100)
+gevent.signal_handler(signal.SIGINT, server.close)
 server.start()
 print(f"Serving on http://127.0.0.1:{server.server_port}", flush=True)
-server.serve_forever()
+server.serve_forever(stop_timeout=10)
 """
 
 
@@ -147,6 +148,11 @@ def assert_quiet(log: str) -> None:
     """Nothing in the log that reads like a defect."""
     for noise in ("Traceback", "Exception ignored", "Error handling request"):
         assert noise not in log
+
+
+def assert_no_traceback_of_gipc(log: str) -> None:
+    """No line of this package in the log, where gunicorn shows tracebacks of its own."""
+    assert str(Path(gipc.__file__).parent) not in log
 
 
 def running_children(server, running: int, queued: int = 0) -> set[int]:
