@@ -125,7 +125,8 @@ def gunicorn(
     **environment: str,
 ) -> contextlib.AbstractContextManager[Server]:
     """gunicorn with the example's app and settings, on a free port."""
-    command = [sys.executable, "-m", "gunicorn", "--config", str(config)]
+    # The command, not the module: that one cannot start itself again for an upgrade.
+    command = [str(Path(sys.executable).with_name("gunicorn")), "--config", str(config)]
     command += ["--bind", bind, *options, app]
     return running(command, folder, environment)
 
