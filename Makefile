@@ -12,11 +12,12 @@ BENCH_READY := $(VENV)/.bench-ready
 DOCS_READY := $(VENV)/.docs-ready
 LINT_READY := $(VENV)/.lint-ready
 
-.PHONY: help run test lint format bench docs package clean
+.PHONY: help run test chaos lint format bench docs package clean
 
 help:
 	@echo "make run      start the example app on http://$(HOST):$(PORT)  (PORT=, HOST=)"
 	@echo "make test     run the test suite                             (ARGS= for pytest)"
+	@echo "make chaos    hurt real servers under load, for a quarter of an hour"
 	@echo "make lint     check style and types"
 	@echo "make format   put the code into the project's format"
 	@echo "make docs     build the documentation                        (docs/_build/html/index.html)"
@@ -36,6 +37,9 @@ run: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY)
+	GIPC_CHAOS=long $(BIN)/python -m pytest tests/chaos --numprocesses=2 --timeout=900 $(ARGS)
 
 $(LINT_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'

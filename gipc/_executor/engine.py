@@ -162,6 +162,12 @@ class Engine:
         if kind & LEAVING:
             child.leaving = True
             kind &= ~LEAVING
+            log.warning(
+                "child %d is above max_memory_per_child after %s, with %d MB; it is replaced",
+                child.pid,
+                name_of(call.function),
+                child.resident_memory >> 20,
+            )
         return kind, parts
 
     def _death(self, call: Call, child: Child) -> OffloadError:

@@ -10,7 +10,8 @@ from tests.processes import is_running, wait_until
 
 @pytest.mark.parametrize("how", ["python", "c"])
 def test_the_children_of_an_aborted_worker_go_too(how):
-    with gunicorn("--timeout", "2", "--graceful-timeout", "1") as server, ThreadPoolExecutor(2) as clients:
+    stuck = "--timeout", "2", "--graceful-timeout", "1"
+    with gunicorn(*stuck) as server, ThreadPoolExecutor(2) as clients:
         lost = [clients.submit(ask, server, "/hold")]
         running_children(server, 1)
         (worker,) = server.workers()
