@@ -90,12 +90,14 @@ class Keeper:
             return Child(settings.orders, settings.method, None, name)
         if self._server is None:
             self._server = make_fork_server(settings.orders.preload)
+        server = self._server
         try:
-            return Child(settings.orders, settings.method, self._server, name)
+            return Child(settings.orders, settings.method, server, name)
         except (ChildProcessError, EOFError, ConnectionError):
             # The server was killed, and somebody else may know its end already.
-            gevent.spawn(self._end_server, self._server)
-            self._server = make_fork_server(settings.orders.preload)
+            if self._server is server:  # otherwise another start has replaced it
+                self.post(self._end_server, server)
+                self._server = make_fork_server(settings.orders.preload)
             return Child(settings.orders, settings.method, self._server, name)
 
     def retire(self, child: Child) -> None:
