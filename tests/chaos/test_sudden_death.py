@@ -1,5 +1,6 @@
 """SIGKILL, for children, workers and the arbiter."""
 
+import contextlib
 import os
 import random
 import signal
@@ -42,7 +43,7 @@ def test_killing_children_under_load_fails_their_own_requests_only():
                 ready = [child["pid"] for child in server.stats()["children"]]
                 victim = random.choice(ready)
                 killed.add(victim)
-                os.kill(victim, signal.SIGKILL)
+                kill(victim)
                 assert_children_hold_nothing(server)
                 more_answers(answers, 3)
         for failure in failures(answers):
@@ -62,8 +63,8 @@ def test_children_that_are_killed_before_they_are_ready_do_not_stop_the_service(
     with gunicorn(FLASK_GIPC_MAX_WORKERS="3") as server:
         with load(server) as answers:
             for _ in range(KILLS):
-                for victim in random.sample(sorted(children(server)), 1):
-                    os.kill(victim, signal.SIGKILL)
+                victims = wait_until(lambda: children(server), "there is a child")
+                kill(random.choice(sorted(victims)))
                 more_answers(answers, 2)
         assert {failure.error for failure in failures(answers)} <= {"ChildDied"}
         assert_at_full_size(server, each=3)
@@ -114,6 +115,11 @@ def test_nothing_is_left_of_a_killed_server_and_its_port_is_free_at_once(clients
         assert {each.result().status for each in lost} <= {0, 500}
         with gunicorn(port=port_of(server)) as successor:
             assert ask(successor, "/square/12", lambda told: told["square"] == 144).right
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended of the last kill
+        os.kill(pid, signal.SIGKILL)
 
 
 def offspring_of(pid: int) -> list[int]:
