@@ -242,7 +242,7 @@ class Engine:
     ) -> Future[Any]:
         """Have ``function(*args, **kwargs)`` run in a child by the keeper's thread."""
         call = Call(function, timeout)
-        self.pool.admit()
+        self.pool.admit(log_refusal=False)  # a map is refused again and again
         future: Future[Any] = Future()
         try:
             request = encode((function, args, kwargs))

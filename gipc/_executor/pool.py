@@ -28,6 +28,9 @@ log = logging.getLogger("gipc")
 #: Seconds without another try after children could not be started: at first, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
 
+#: Seconds between two lines of the log about calls that are refused.
+_REPORT_PAUSE = 10.0
+
 # Keepers of a forked process's parent: their greenlets must not be collected, which
 # would unwind them.
 _forgotten: list[Keeper] = []
@@ -71,6 +74,8 @@ class Pool:
         self._pause = _FIRST_PAUSE
         self._retry_at = 0.0
         self._retrying = False  # the keeper will come back at that time
+        self._refused = 0  # calls that the log does not know of
+        self._report_at = 0.0  # when it may be told next
         self._closed = False
         self._cancelled = False  # calls that wait are
         self._finishing = False
@@ -80,7 +85,7 @@ class Pool:
 
     # Calls
 
-    def admit(self) -> None:
+    def admit(self, log_refusal: bool = True) -> None:
         """Let a call in, or refuse it.
 
         :raises QueueFull: enough calls wait already.
@@ -91,16 +96,19 @@ class Pool:
             if self._closed:
                 raise RuntimeError("cannot schedule new calls after shutdown")
             self._figures.submitted += 1
-            if (
-                settings.max_queue is not None
-                and self._admitted >= settings.max_workers + settings.max_queue
-            ):
-                self._figures.outcomes["refused"] += 1
-                raise QueueFull(
-                    f"{settings.max_queue} calls wait for a child already",
-                    max_queue=settings.max_queue,
-                )
-            self._admitted += 1
+            limit = settings.max_queue
+            if limit is None or self._admitted < settings.max_workers + limit:
+                self._admitted += 1
+                return
+            self._figures.outcomes["refused"] += 1
+            self._refused += 1
+            refused = 0
+            if log_refusal and time.monotonic() >= self._report_at:
+                self._report_at = time.monotonic() + _REPORT_PAUSE
+                refused, self._refused = self._refused, 0
+        if refused:  # not with the guard held: a handler may wait
+            log.warning("calls were refused: %d, as max_queue is %d", refused, limit)
+        raise QueueFull(f"{limit} calls wait for a child already", max_queue=limit)
 
     def leave(self, call: Call) -> None:
         """The end of an admitted call. Its child, if it still holds one, is idle again."""

@@ -165,3 +165,13 @@ def test_the_log_tells_which_child_was_killed_or_died_in_what(make, caplog):
     assert "tests.executor.tasks.sleep took longer than 1 s: child " in killed
     assert "was killed by SIGKILL after " in died
     assert "in tests.executor.tasks.die; it is replaced" in died
+
+
+def test_the_log_tells_once_in_a_while_that_calls_are_refused(make, caplog):
+    executor = make(1, max_queue=0)
+    with caplog.at_level(logging.WARNING, "gipc"), executor.stream(tasks.count_to, 10**9):
+        for _ in range(100):
+            with pytest.raises(gipc.QueueFull):
+                executor.offload(os.getpid)
+    (record,) = caplog.records
+    assert record.getMessage() == "calls were refused: 1, as max_queue is 0"
