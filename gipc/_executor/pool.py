@@ -69,6 +69,7 @@ class Pool:
         self._admitted = 0
         self._lent = 0
         self._starting = 0
+        self._died = 0  # children that none was started for yet
         self._target = 0  # how many children there should be
         self._problem: Exception | None = None  # why none could be started
         self._pause = _FIRST_PAUSE
@@ -218,7 +219,11 @@ class Pool:
             self.children.append(child)
             child.since = time.monotonic()
             self._idle.append(child)
+            healed = self._died > 0
+            self._died -= healed
             self._settle()
+        if healed:
+            log.info("child %d was started in place of one that died", child.pid)
 
     def start_failed(self, problem: Exception) -> None:
         """A child could not be started."""
@@ -252,6 +257,7 @@ class Pool:
             if not expected and child.tasks == 0:
                 self._hold_off()  # it seems that they cannot live
             self._figures.replaced += not self._closed
+            self._died += not child.leaving or child.process.exitcode != 0
             self._settle()
         if not expected:
             log.warning("child %d %s; it is replaced", child.pid, child.fate())
