@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import gevent
+
 T = TypeVar("T")
 
-PATIENCE = 20.0  # seconds; a test that waits longer has failed
+PATIENCE = 60.0  # seconds; a test that waits longer has failed
 
 
 def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
@@ -17,6 +19,13 @@ def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE
         assert time.monotonic() < deadline, f"waited {patience:g} s in vain: {what}"
         time.sleep(0.01)
     return result
+
+
+def wait_cooperatively(
+    condition: Callable[[], T], what: str = "it came true", patience: float = PATIENCE
+) -> T:
+    """The same, with other greenlets running meanwhile."""
+    return wait_until(lambda: (gevent.sleep(0), condition())[1], what, patience)
 
 
 def is_running(pid: int) -> bool:

@@ -6,14 +6,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import gevent
 import pytest
-from gevent import monkey
 
 import gipc
 from gipc import gipc as old_names
+from tests.threads import NativeThread
 
 MODE_VARIABLES = ("GIPC_TEST_PATCHED", "GIPC_TEST_METHOD", "GEVENT_LOOP", "GIPC_TRANSPORT")
 DEFAULT_MODE = not any(os.environ.get(name) for name in MODE_VARIABLES)
@@ -35,17 +34,6 @@ needs_fork = pytest.mark.skipif(METHOD != "fork", reason="about forked children"
 needs_pickling = pytest.mark.skipif(METHOD == "fork", reason="about children not forked")
 once = pytest.mark.skipif(not DEFAULT_MODE, reason="runs in the default mode only")
 every_method = pytest.mark.parametrize("method", METHODS)
-
-start_native_thread = monkey.get_original("_thread", "start_new_thread")
-
-
-def wait_until(condition):
-    """Wait, cooperatively, until *condition* returns something true, and return that."""
-    give_up = time.monotonic() + DEADLINE
-    while not (result := condition()):
-        assert time.monotonic() < give_up, "waited in vain"
-        gevent.sleep(0.002)
-    return result
 
 
 def exit_code(process):
@@ -71,29 +59,6 @@ def in_child(function, *args):
 
 def _send_result(writer, function, args):
     writer.put(function(*args))
-
-
-class NativeThread:
-    """A native thread, under monkey patching too. Joining it returns its result."""
-
-    def __init__(self, function, *args):
-        self._done = False
-        self._error = self._result = None
-        start_native_thread(self._run, (function, args))
-
-    def _run(self, function, args):
-        try:
-            self._result = function(*args)
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._done = True
-
-    def join(self):
-        wait_until(lambda: self._done)
-        if self._error is not None:
-            raise self._error
-        return self._result
 
 
 def in_thread(function, *args):

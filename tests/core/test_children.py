@@ -11,8 +11,9 @@ from gevent.event import Event
 
 import gipc
 from gipc.gipc import _signals_to_reset
+from tests.processes import wait_cooperatively
 
-from .support import in_child, needs_fork, run, wait_until
+from .support import in_child, needs_fork, run
 
 _ran_in = []
 _unwound_in = []
@@ -102,7 +103,7 @@ def time_out():
 def busy_parent():
     """A parent whose hub has plenty to do."""
     greenlets = [gevent.spawn(tick) for _ in range(5)]
-    wait_until(lambda: _ran_in)
+    wait_cooperatively(lambda: _ran_in)
     yield
     gevent.killall(greenlets)
     del _ran_in[:], _unwound_in[:]
@@ -184,6 +185,6 @@ def test_a_child_can_serve_a_pipe_while_its_greenlets_run():
 def answer_while_ticking(handle):
     ticking = gevent.spawn(tick)
     wanted = handle.get()
-    wait_until(lambda: len(_ran_in) >= wanted)
+    wait_cooperatively(lambda: len(_ran_in) >= wanted)
     handle.put(len(_ran_in))
     ticking.kill()

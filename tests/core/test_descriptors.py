@@ -10,8 +10,9 @@ import pytest
 
 import gipc
 from gipc._gevent import close_fd
+from tests.processes import wait_cooperatively
 
-from .support import DEFAULT_MODE, METHOD, open_descriptors, run, send_greeting, wait_until
+from .support import DEFAULT_MODE, METHOD, open_descriptors, run, send_greeting
 
 COUNT = 1000 if DEFAULT_MODE else 20
 
@@ -56,7 +57,7 @@ def test_many_processes_with_pipes_leave_no_descriptor():
             process.join()
             reader.close()
     del process, with_pipes
-    wait_until(lambda: len(settled()) <= len(before))
+    wait_cooperatively(lambda: len(settled()) <= len(before))
 
 
 def send_and_forget():

@@ -10,8 +10,9 @@ from gevent import subprocess
 
 import gipc
 from gipc import _exitstatus
+from tests.processes import wait_cooperatively
 
-from .support import DEFAULT_MODE, METHOD, exit_code, in_thread, run_script, wait_until
+from .support import DEFAULT_MODE, METHOD, exit_code, in_thread, run_script
 
 
 def exit_with(code):
@@ -40,7 +41,7 @@ def test_thousands_of_children_and_subprocesses_that_end_at_the_same_time():
 
 def test_nobody_joins_and_no_status_is_lost():
     pairs = [start_both(number) for number in range(20)]
-    wait_until(lambda: all(child.exitcode is not None for _, child in pairs))
+    wait_cooperatively(lambda: all(child.exitcode is not None for _, child in pairs))
     assert [child.exitcode for _, child in pairs] == list(range(20))
     assert [program.wait(60) for program, _ in pairs] == list(range(20))
 

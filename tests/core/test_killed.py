@@ -4,6 +4,7 @@ import gevent
 import pytest
 
 import gipc
+from tests.processes import wait_cooperatively
 
 from .support import (
     IN_THREADS,
@@ -12,7 +13,6 @@ from .support import (
     exit_code,
     in_thread,
     needs_polling,
-    wait_until,
 )
 
 MESSAGES = [b"a" * LARGE, b"b" * LARGE, b"c"]
@@ -196,7 +196,7 @@ def test_a_half_received_message_travels_to_the_child_that_gets_the_reader(pipe)
     putting = blocked(writer.put, MESSAGES[0])
     with gevent.Timeout(0, False):
         reader.get()
-    child = wait_until(lambda: start_unless_locked(reader))
+    child = wait_cooperatively(lambda: start_unless_locked(reader))
     putting.get()
     writer.put(b"next")
     assert exit_code(child) == 0

@@ -11,8 +11,9 @@ import gevent
 import pytest
 
 import gipc
+from tests.processes import wait_cooperatively
 
-from .support import LARGE, blocked, needs_polling, wait_until
+from .support import LARGE, blocked, needs_polling
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ def test_a_greenlet_that_queues_for_a_handle_has_its_turn_when_the_first_one_is_
         first = blocked(reader.get)
         second = blocked(reader.get)
         first.kill(block=False)
-        wait_until(first.ready)
+        wait_cooperatively(first.ready)
         assert not second.ready()
         writer.put("for the second")
         assert second.get() == "for the second"
@@ -397,7 +398,7 @@ def test_the_first_byte_of_a_message_cancels_the_timeout_object():
     def put_in_two_parts():
         os.write(writer._fd, message[:1])
         gevent.sleep(0)
-        wait_until(lambda: not timeout.pending)
+        wait_cooperatively(lambda: not timeout.pending)
         os.write(writer._fd, message[1:])
 
     message = struct.pack("<BQ", 0, 5) + b"hello"

@@ -11,11 +11,12 @@ import pytest
 
 import gipc
 from gipc.gipc import _GProcess
+from tests.processes import wait_cooperatively
+from tests.threads import NativeThread
 
 from .support import (
     METHOD,
     METHODS,
-    NativeThread,
     block_for_ever,
     every_method,
     exit_code,
@@ -23,7 +24,6 @@ from .support import (
     in_thread,
     run_script,
     send_greeting,
-    wait_until,
 )
 
 
@@ -216,7 +216,7 @@ def test_a_killed_join_harms_nobody(blocked_child):
 def test_children_are_collected_without_anybody_asking():
     child = gipc.start_process(end)
     # No method of the process object is called here: the event loop does it.
-    wait_until(lambda: not os.path.exists(f"/proc/{child.pid}"))
+    wait_cooperatively(lambda: not os.path.exists(f"/proc/{child.pid}"))
     assert child.exitcode == 0
     assert not child.is_alive()
 

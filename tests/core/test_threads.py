@@ -3,8 +3,9 @@
 import gevent
 
 import gipc
+from tests.threads import NativeThread
 
-from .support import NativeThread, in_thread
+from .support import in_thread
 
 COUNT = 300
 

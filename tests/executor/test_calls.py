@@ -12,11 +12,7 @@ import pytest
 
 import gipc
 from tests.executor import tasks
-from tests.processes import is_running, wait_until
-
-
-def wait_cooperatively(condition, what):
-    return wait_until(lambda: (gevent.sleep(0), condition())[1], what)
+from tests.processes import is_running, wait_cooperatively, wait_until
 
 
 def pid_in(path: Path) -> int:

@@ -12,13 +12,7 @@ import pytest
 
 import gipc
 from tests.executor import tasks
-
-
-def wait_until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        gevent.sleep(0.01)
+from tests.processes import wait_cooperatively
 
 
 def sum_of_outcomes(stats):
@@ -59,7 +53,7 @@ def test_failing_starts_are_few_and_calls_succeed_once_the_cause_is_gone(make, t
         except LookupError:
             return False
 
-    wait_until(works)
+    wait_cooperatively(works)
 
 
 def test_a_call_that_comes_after_an_idle_childs_sudden_death_is_served(make):
@@ -67,7 +61,7 @@ def test_a_call_that_comes_after_an_idle_childs_sudden_death_is_served(make):
     executor.warm_up()
     (child,) = executor.stats().children
     os.kill(child.pid, signal.SIGKILL)
-    wait_until(lambda: child.pid not in [each.pid for each in executor.stats().children])
+    wait_cooperatively(lambda: child.pid not in [each.pid for each in executor.stats().children])
     assert executor.offload(tasks.square, 3, timeout=20) == 9
 
 
@@ -82,7 +76,7 @@ def test_a_stream_closed_by_another_greenlet_ends_for_the_one_that_waits(make, t
     stream = executor.stream(tasks.write_and_stall, str(tmp_path / "pid"))
     next(stream)
     waiting = gevent.spawn(list, stream)
-    wait_until((tmp_path / "pid").exists)
+    wait_cooperatively((tmp_path / "pid").exists)
     stream.close()
     assert waiting.get(timeout=10) == []
     assert executor.offload(tasks.square, 3, timeout=20) == 9
@@ -106,7 +100,7 @@ def test_a_stream_that_was_complete_at_its_deadline_leaves_no_dying_child_behind
     stream = executor.stream(tasks.count_to, 3, timeout=2)
     assert next(stream) == 0
     (child,) = executor.stats().children
-    wait_until(lambda: _is_gone(child.pid))  # at the deadline; all items are in the pipe
+    wait_cooperatively(lambda: _is_gone(child.pid))  # at the deadline; all items are in the pipe
     assert list(stream) == [1, 2]
     for _ in range(20):
         assert executor.offload(tasks.square, 3) == 9
@@ -165,6 +159,19 @@ def test_the_log_tells_which_child_was_killed_or_died_in_what(make, caplog):
     assert "tests.executor.tasks.sleep took longer than 1 s: child " in killed
     assert "was killed by SIGKILL after " in died
     assert "in tests.executor.tasks.die; it is replaced" in died
+
+
+def test_the_log_tells_which_child_was_started_in_place_of_one_that_died(make, caplog):
+    executor = make()
+    with caplog.at_level(logging.INFO, "gipc"):
+        executor.warm_up()
+        with pytest.raises(gipc.ChildDied):
+            executor.offload(tasks.die)
+        executor.warm_up()
+        (child,) = executor.stats().children
+        started = f"child {child.pid} was started in place of one that died"
+        wait_cooperatively(lambda: started in caplog.messages, "the log says so")
+    assert len(caplog.messages) == 2
 
 
 def test_the_log_tells_once_in_a_while_that_calls_are_refused(make, caplog):

@@ -4,35 +4,9 @@ import threading
 
 import gevent
 import pytest
-from gevent import monkey
 
 from tests.executor import tasks
-
-start_native_thread = monkey.get_original("_thread", "start_new_thread")
-allocate_lock = monkey.get_original("_thread", "allocate_lock")
-
-
-class NativeThread:
-    """A thread of the system, whether or not the process is monkey-patched."""
-
-    def __init__(self, function, *args):
-        self._running = allocate_lock()
-        self._running.acquire()
-        self._error = None
-        start_native_thread(self._run, (function, args))
-
-    def _run(self, function, args):
-        try:
-            function(*args)
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._running.release()
-
-    def join(self):
-        assert self._running.acquire(True, 60), "the thread did not end"
-        if self._error is not None:
-            raise self._error
+from tests.threads import NativeThread
 
 
 def call_from_greenlets(executor, start):

@@ -80,7 +80,7 @@ class Page:
         """How many pings were answered."""
         return int(self.text("beats"))
 
-    def outcome(self, button: str, patience: float = 3 * PATIENCE) -> str:
+    def outcome(self, button: str, patience: float = PATIENCE) -> str:
         """What a button's press has led to in the end."""
 
         def over() -> str | None:
