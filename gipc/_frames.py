@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 import os
 import struct
 import sys
@@ -34,7 +35,7 @@ _MANY = 16
 #: Bodies up to this size are joined to their header, larger ones are not copied.
 _JOIN_LIMIT = 1 << 14
 #: Larger bodies widen the pipe, so that both sides take turns less often.
-_WIDE_PIPE = 1 << 20
+_WIDE_PIPE = 1 << 18
 #: No more memory than this is reserved on the word of a header alone. None of it is
 #: resident before bytes have come to fill it.
 _TRUSTED_SIZE = 1 << 28
@@ -93,7 +94,7 @@ class FrameWriter:
             if sent == len(frame):
                 return True
             return self._write_rest(memoryview(frame), sent, deadline)
-        if size > CHUNK and not self._widened:
+        if not self._widened:
             self._widen()
         while True:
             try:
@@ -181,7 +182,7 @@ class FrameReader:
         # Whether the last read brought many frames.
         self._streaming = False
         # A large frame that is being read, and how much of it is there.
-        self._body: io.BytesIO | None = None
+        self._body: io.BytesIO | mmap.mmap | None = None
         self._kind = self._size = self._filled = 0
 
     def require_idle(self) -> None:
@@ -191,7 +192,7 @@ class FrameReader:
         """What a reader in another process needs besides the descriptor."""
         if self._body is None:
             return self._buffer[self._position :]
-        body = self._body.getvalue()[: self._filled]
+        body = bytes(view_of(self._body)[: self._filled])
         return HEADER.pack(self._kind, self._size) + body
 
     def require_polling(self) -> None:
@@ -226,7 +227,7 @@ class FrameReader:
                     return kind, buffer[begin:end]
                 if kind >= _KIND_LIMIT or size >= _IMPOSSIBLE_SIZE:
                     raise NotAFrame(f"not a frame: kind {kind}, {size} bytes")
-                if size > CHUNK:
+                if size > _JOIN_LIMIT:
                     self._begin_body(kind, size, buffer[begin:])
                     continue
             if not self._fill(deadline):
@@ -272,7 +273,11 @@ class FrameReader:
     def _begin_body(self, kind: int, size: int, start: bytes) -> None:
         # bytes(n) is memory that was never touched, and BytesIO takes it over as it
         # is: to make room by writing would touch each page twice.
-        body = io.BytesIO(bytes(min(size, _TRUSTED_SIZE)))
+        body: io.BytesIO | mmap.mmap
+        if kind == BUFFER and size <= _TRUSTED_SIZE:
+            body = _huge_memory(size)
+        else:
+            body = io.BytesIO(bytes(min(size, _TRUSTED_SIZE)))
         body.write(start)
         self._kind, self._size, self._filled = kind, size, len(start)
         self._body = body
@@ -286,7 +291,7 @@ class FrameReader:
             if room > _TRUSTED_SIZE:
                 body.seek(room - 1)
                 body.write(b"\0")
-            with body.getbuffer() as whole:
+            with view_of(body) as whole:
                 while self._filled < room:
                     # Released in any case: the traceback of an interrupted call may
                     # live on, and a body with views on it cannot grow.
@@ -299,7 +304,10 @@ class FrameReader:
                     self._filled += count
         self._body = None
         # The memory itself in both cases, not a copy.
-        return self._kind, body.getbuffer() if self._kind == BUFFER else body.getvalue()
+        if self._kind == BUFFER:
+            return self._kind, view_of(body)
+        assert isinstance(body, io.BytesIO)
+        return self._kind, body.getvalue()
 
     def forget(self) -> None:
         """Drop what belongs to the parent's event loop, in a forked child."""
@@ -309,3 +317,20 @@ class FrameReader:
         """Close the descriptor."""
         self._ready.release()
         close_fd(self.fd)
+
+
+def _huge_memory(size: int) -> mmap.mmap:
+    """Memory of its own, in few pages: to touch it costs the system less."""
+    try:
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no memory for a message of {size} bytes") from error
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+def view_of(body: io.BytesIO | mmap.mmap) -> memoryview:
+    """The memory of a body that is being read."""
+    return body.getbuffer() if isinstance(body, io.BytesIO) else memoryview(body)

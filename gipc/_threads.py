@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gipc._exceptions import GIPCLocked
-from gipc._frames import CHUNK, HEADER, FrameReader, FrameWriter
+from gipc._frames import CHUNK, HEADER, FrameReader, FrameWriter, view_of
 from gipc._gevent import allocate_lock, close_fd, start_new_thread
 from gipc._ready import Ticket
 
@@ -144,7 +144,7 @@ class ThreadReader(FrameReader):
                 self._buffer = self._buffer[self._position :] + chunk
                 self._position = 0
             else:
-                with self._body.getbuffer() as whole:
+                with view_of(self._body) as whole:
                     whole[self._filled : self._filled + len(chunk)] = chunk
                 self._filled += len(chunk)
 
