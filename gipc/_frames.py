@@ -26,12 +26,13 @@ HEADER = struct.Struct("<BQ")
 _HEADER_SIZE = HEADER.size
 # Looked up once: what every small message needs.
 _pack, _unpack_from = HEADER.pack, HEADER.unpack_from
-_write = os.write
+_read, _write = os.read, os.write
 
 #: Bytes that are asked for at a time while frames are small: a pipe's usual capacity.
 CHUNK = 1 << 16
 #: So many small frames that come at once are a stream.
 _MANY = 16
+_FEW = _MANY * _HEADER_SIZE
 #: Bodies up to this size are joined to their header, larger ones are not copied.
 _JOIN_LIMIT = 1 << 14
 #: Larger bodies widen the pipe, so that both sides take turns less often.
@@ -239,23 +240,25 @@ class FrameReader:
             return False
         if not chunk:
             raise EOFError("the other end of the pipe is closed")
-        self._buffer = self._buffer[self._position :] + chunk
+        if self._position == len(self._buffer):
+            self._buffer = chunk
+        else:
+            self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
-        self._streaming = self._is_stream(len(chunk))
+        received = len(chunk)
+        self._streaming = _FEW < received <= CHUNK // 4 and self._is_stream(received)
         return True
 
     def _is_stream(self, received: int) -> bool:
-        if not _HEADER_SIZE * _MANY <= received <= CHUNK // 4:
-            return False
         size: int = _unpack_from(self._buffer)[1]
         return received > _MANY * (_HEADER_SIZE + size)
 
     def _receive(self, deadline: float | None) -> bytes | None:
         while True:
-            if not self._full and not self._ready.wait(deadline, nap=self._streaming):
+            if not self._full and not self._ready.wait(deadline, self._streaming):
                 return None
             try:
-                chunk = os.read(self.fd, CHUNK)
+                chunk = _read(self.fd, CHUNK)
             except BlockingIOError:
                 self._full = False
                 continue

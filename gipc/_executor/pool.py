@@ -126,7 +126,8 @@ class Pool:
             if call.ran is not None:
                 figures.waiting_time.add(call.ran - call.begun)
                 figures.running_time.add(now - call.ran)
-            self._settle()
+            if self._waiting or self._watching or self._closed:
+                self._settle()
 
     def take(self, deadline: float | None) -> Child | Exception | None:
         """Wait for a child, first come, first served; None when *deadline* came first.
