@@ -35,8 +35,9 @@ _MANY = 16
 _FEW = _MANY * _HEADER_SIZE
 #: Bodies up to this size are joined to their header, larger ones are not copied.
 _JOIN_LIMIT = 1 << 14
-#: Larger bodies widen the pipe, so that both sides take turns less often.
-_WIDE_PIPE = 1 << 18
+#: Larger bodies widen the pipe, so that both sides take turns less often: to this if
+#: a processor's cache may hold what is on its way, and to that if it cannot.
+_WIDE_PIPE, _WIDEST_PIPE = 1 << 17, 1 << 20
 #: No more memory than this is reserved on the word of a header alone. None of it is
 #: resident before bytes have come to fill it.
 _TRUSTED_SIZE = 1 << 28
@@ -56,13 +57,13 @@ class NotAFrame(GIPCError):
 class FrameWriter:
     """Writes frames to a non-blocking pipe. Not to be used by two at a time."""
 
-    __slots__ = ("_ready", "_rest", "_widened", "fd")
+    __slots__ = ("_capacity", "_ready", "_rest", "fd")
 
     def __init__(self, fd: int, state: bytes = b"") -> None:
         self.fd = fd
         self._rest = memoryview(state)
         self._ready = Descriptor(fd, WRITE)
-        self._widened = False
+        self._capacity = CHUNK  # that was asked for
 
     @property
     def unfinished(self) -> bool:
@@ -95,8 +96,7 @@ class FrameWriter:
             if sent == len(frame):
                 return True
             return self._write_rest(memoryview(frame), sent, deadline)
-        if not self._widened:
-            self._widen()
+        self._widen(_WIDE_PIPE if size <= CHUNK else _WIDEST_PIPE)
         while True:
             try:
                 sent = os.writev(self.fd, (header, body))
@@ -140,11 +140,13 @@ class FrameWriter:
                 # An empty view of it would keep the body from being resized by its owner.
                 self._rest = data[sent:] if sent < len(data) else _NOTHING
 
-    def _widen(self) -> None:
-        self._widened = True
+    def _widen(self, capacity: int) -> None:
+        if capacity <= self._capacity:
+            return
+        self._capacity = capacity
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # the user's share may be used up
-                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _WIDE_PIPE)
+                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, capacity)
 
     def forget(self) -> None:
         """Drop what belongs to the parent's event loop, in a forked child."""
