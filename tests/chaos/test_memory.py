@@ -27,6 +27,7 @@ def test_a_child_that_is_small_enough_stays():
         assert ask(server, "/eat/50").status == 200
         assert server.stats()["children"][0]["pid"] == child["pid"]
         assert "max_memory_per_child" not in server.log
+        assert_at_full_size(server, each=1)
 
 
 def test_a_task_that_gets_no_more_memory_fails_alone():
@@ -36,6 +37,7 @@ def test_a_task_that_gets_no_more_memory_fails_alone():
         assert (answer.status, answer.error) == (500, "MemoryError")
         assert server.stats()["children"][0]["pid"] == child["pid"]
         assert ask(server, "/square/12", lambda told: told["square"] == 144).right
+        assert_at_full_size(server, each=1)
 
 
 def test_a_child_that_the_kernel_kills_as_it_does_when_memory_is_short_is_told_of():
