@@ -1,4 +1,4 @@
-"""A call's way: pickle it, take a child, one frame there, one frame back."""
+"""A call's way: pickle it, take a child, one message there, one message back."""
 
 from __future__ import annotations
 
