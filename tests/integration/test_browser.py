@@ -83,12 +83,15 @@ class Page:
     def outcome(self, button: str, patience: float = PATIENCE) -> str:
         """What a button's press has led to in the end."""
 
+        # One look at both: the page goes on between two of them.
+        look = """
+            const place = document.getElementById(arguments[0]);
+            const headline = place.querySelector("strong");
+            return headline && !place.textContent.includes("…") ? place.textContent : null;
+        """
+
         def over() -> str | None:
-            script = "return document.getElementById(arguments[0]).querySelector('strong')"
-            place = f"{button}-outcome"
-            text = self.text(place)
-            has_headline = self._browser.execute_script(script, place) is not None
-            return text if has_headline and "…" not in text else None
+            return self._browser.execute_script(look, f"{button}-outcome")
 
         return wait_until(over, f"the outcome of {button}", patience)
 
