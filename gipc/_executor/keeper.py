@@ -11,7 +11,12 @@ from gevent.lock import BoundedSemaphore
 
 from gipc._exceptions import ChildDied, OffloadError
 from gipc._executor.child import Child
-from gipc._executor.launch import make_fork_server, server_pid, stop_fork_server
+from gipc._executor.launch import (
+    forget_fork_server,
+    make_fork_server,
+    server_pid,
+    stop_fork_server,
+)
 from gipc._executor.protocol import READY, decode_error, describe
 from gipc._executor.settings import Settings
 from gipc._executor.thread import HubThread
@@ -131,6 +136,7 @@ class Keeper:
             close_fd(pidfd)
         with contextlib.suppress(ChildProcessError):
             original("os", "waitpid")(pid, 0)
+        forget_fork_server(server)
 
     def abandon(self) -> None:
         """Let go of the fork server, in a process that was forked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -100,16 +101,20 @@ class _ForkServer(ForkServer):
     """
 
     _forkserver_pid: int | None
+    _forkserver_address: str | None
 
     def ensure_running(self) -> None:
         if self._is_running():
             return
+        former = self._forkserver_address
         data = _preparation_data("")
         os.environ[MAIN] = json.dumps({key: data[key] for key in _MAIN_KEYS if key in data})
         try:
             super().ensure_running()
         finally:
             os.environ.pop(MAIN, None)
+        if former != self._forkserver_address:
+            _remove_socket(former)
 
     def _is_running(self) -> bool:
         pid = self._forkserver_pid
@@ -129,6 +134,18 @@ def server_pid(server: Any) -> int | None:
     """The process id of a fork server, None when it was not needed yet."""
     pid: int | None = server._forkserver_pid
     return pid
+
+
+def forget_fork_server(server: Any) -> None:
+    """Clear away what a fork server that has ended has left."""
+    _remove_socket(server._forkserver_address)
+
+
+def _remove_socket(path: str | None) -> None:
+    # Multiprocessing leaves it until the program ends.
+    if path is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def stop_fork_server(server: Any) -> None:

@@ -63,6 +63,19 @@ if __name__ == "__main__":
     print(executor.offload(abs, -3, timeout=20))
 """
 
+KILLED = """
+import os, signal
+from multiprocessing import util
+import gipc
+
+if __name__ == "__main__":
+    with gipc.ProcessPoolExecutor(1, "forkserver", max_tasks_per_child=1) as executor:
+        os.kill(executor.offload(os.getppid), signal.SIGKILL)
+        executor.offload(os.getppid)
+        executor.offload(os.getppid)
+    print(os.listdir(util.get_temp_dir()))
+"""
+
 
 def test_the_main_module_is_imported_once_for_all_children(tmp_path):
     result = run(tmp_path, MAIN)
@@ -90,6 +103,11 @@ def test_the_death_of_a_fork_server_that_is_starting_stops_nobody(tmp_path, size
     result = run(tmp_path, WITH_DEADLY, str(size))
     assert (tmp_path / "deadly.done").exists()
     assert (result.stdout, result.stderr) == ("3\n", "")
+
+
+def test_fork_servers_leave_no_file_when_they_have_ended(tmp_path):
+    result = run(tmp_path, KILLED)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
 
 
 def run(tmp_path, source, *arguments):
