@@ -17,6 +17,8 @@ from tests.chaos.support import (
 )
 from tests.processes import PATIENCE, is_running, wait_until
 
+pytestmark = pytest.mark.xdist_group("disconnect")  # two servers serve them all
+
 
 @pytest.fixture(scope="module", params=[gunicorn, pywsgi], ids=["gunicorn", "gevent.pywsgi"])
 def shared(request):

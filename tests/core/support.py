@@ -32,8 +32,14 @@ LARGE = 3_000_000
 needs_polling = pytest.mark.skipif(IN_THREADS, reason="needs pipes that can be polled")
 needs_fork = pytest.mark.skipif(METHOD != "fork", reason="about forked children")
 needs_pickling = pytest.mark.skipif(METHOD == "fork", reason="about children not forked")
-once = pytest.mark.skipif(not DEFAULT_MODE, reason="runs in the default mode only")
+default_mode_only = pytest.mark.skipif(not DEFAULT_MODE, reason="runs in the default mode only")
 every_method = pytest.mark.parametrize("method", METHODS)
+
+
+def counts(few, many):
+    """Parametrize with a *count*: few everywhere, many where the suite runs first."""
+    marks = [default_mode_only, pytest.mark.once]
+    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=marks)])
 
 
 def exit_code(process):

@@ -7,7 +7,7 @@ import pytest
 import gipc
 from gipc import gipc as old_names
 
-from .support import once, run_script
+from .support import default_mode_only, run_script
 
 PLAIN_MULTIPROCESSING = """
 import multiprocessing
@@ -112,7 +112,7 @@ if __name__ == "__main__":
 """
 
 
-@once
+@default_mode_only
 @pytest.mark.parametrize(
     "script",
     [
@@ -157,7 +157,7 @@ def test_handles_of_both_kinds_have_their_classes():
         assert type(one) is type(other) is old_names._GIPCDuplexHandle
 
 
-@once
+@default_mode_only
 def test_the_core_needs_nothing_but_gevent(tmp_path):
     script = "import sys, gipc, gipc.gipc\nprint(*sys.modules)"
     loaded = set(run_script(tmp_path, script).stdout.split())

@@ -12,9 +12,7 @@ import gipc
 from gipc._gevent import close_fd
 from tests.processes import wait_cooperatively
 
-from .support import DEFAULT_MODE, METHOD, open_descriptors, run, send_greeting
-
-COUNT = 1000 if DEFAULT_MODE else 20
+from .support import METHOD, counts, open_descriptors, run, send_greeting
 
 
 @contextlib.contextmanager
@@ -44,10 +42,11 @@ def settled():
     return open_descriptors()
 
 
-def test_many_processes_with_pipes_leave_no_descriptor():
+@counts(20, 1000)
+def test_many_processes_with_pipes_leave_no_descriptor(count):
     run(send_and_forget)  # what stays open from the first time on is not counted
     before = settled()
-    for _ in range(COUNT // 10):
+    for _ in range(count // 10):
         with_pipes = []
         for _ in range(10):
             reader, writer = gipc.pipe()

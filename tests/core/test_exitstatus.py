@@ -12,7 +12,7 @@ import gipc
 from gipc import _exitstatus
 from tests.processes import wait_cooperatively
 
-from .support import DEFAULT_MODE, METHOD, exit_code, in_thread, run_script
+from .support import METHOD, counts, exit_code, in_thread, run_script
 
 
 def exit_with(code):
@@ -25,13 +25,10 @@ def start_both(code):
     return program, child
 
 
-# Thousands where the suite runs first, enough to notice a difference elsewhere.
-ROUNDS = 2000 if DEFAULT_MODE else 40
-
-
-def test_thousands_of_children_and_subprocesses_that_end_at_the_same_time():
+@counts(40, 2000)
+def test_children_and_subprocesses_end_at_the_same_time(count):
     at_once = 10
-    for first in range(0, ROUNDS, at_once):
+    for first in range(0, count, at_once):
         pairs = [start_both((first + number) % 100) for number in range(at_once)]
         for number, (program, child) in enumerate(pairs):
             code = (first + number) % 100

@@ -33,7 +33,11 @@ OPTIONS = [
 ]
 
 # Starting a browser on a busy machine takes its time.
-pytestmark = [pytest.mark.timeout(300), pytest.mark.once]
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.once,
+    pytest.mark.xdist_group("browser"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.processes import descriptors_of, is_running, wait_until
 
+pytestmark = pytest.mark.xdist_group("example")  # one server serves them all
+
 COUNTS = {10: 4, 100: 25, 1000: 168, 10_000: 1229, 100_000: 9592, 1_000_000: 78498}
 
 
