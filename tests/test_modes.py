@@ -12,12 +12,11 @@ ROOT = Path(__file__).parents[1]
 # Start method, monkey-patched or not, event loop, transport.
 MODES = [
     ("fork", True, "libev-cext", ""),
-    ("spawn", False, "libev-cext", ""),
     ("forkserver", False, "libev-cext", ""),
     ("forkserver", True, "libev-cext", ""),
 ]
-# What does not depend on the interpreter.
-OTHER_LOOPS = [
+ONCE = [
+    ("spawn", False, "libev-cext", ""),
     ("fork", False, "libev-cffi", ""),
     ("fork", False, "libuv-cffi", ""),
     ("fork", True, "libuv-cffi", ""),
@@ -28,7 +27,7 @@ OTHER_LOOPS = [
 
 @pytest.mark.parametrize(
     ("method", "patched", "loop", "transport"),
-    [*MODES, *(pytest.param(*mode, marks=pytest.mark.other_loops) for mode in OTHER_LOOPS)],
+    [*MODES, *(pytest.param(*mode, marks=pytest.mark.once) for mode in ONCE)],
 )
 @pytest.mark.timeout(300)
 def test_the_core_passes_with(method, patched, loop, transport):
@@ -47,7 +46,7 @@ def test_the_executor_passes_when_monkey_patched():
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.other_loops
+@pytest.mark.once
 def test_the_executor_passes_with_another_loop():
     passes("tests/executor", "-k", "not spawn", GEVENT_LOOP="libuv-cffi")
 

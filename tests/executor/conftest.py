@@ -5,7 +5,7 @@ import pytest
 import gipc
 
 
-@pytest.fixture(params=["forkserver", "spawn", "fork"])
+@pytest.fixture(params=["forkserver", pytest.param("spawn", marks=pytest.mark.once), "fork"])
 def method(request):
     return request.param
 
