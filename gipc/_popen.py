@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing import util
 from typing import Any
 
@@ -45,6 +46,8 @@ class _CooperativePopen:
     def __init__(self, process_obj: Any) -> None:
         super().__init__(process_obj)  # type: ignore[call-arg]  # of the stock Popen
         self._collecting = new_rlock()
+        self._waiting = 0  # in how many calls
+        self._closing = False
         self._hub: Any = None
         self._watcher: Any = None
         self._set_up_collecting()
@@ -93,14 +96,40 @@ class _CooperativePopen:
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the child's end, cooperatively, and return its exit code."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self.poll() is None:
-            if not wait_for(self._exit_fd, deadline):
-                return self.poll()
-        return self.returncode
+        with self._in_use():
+            while self.poll() is None:
+                if not wait_for(self._exit_fd, deadline):
+                    return self.poll()
+            return self.returncode
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Keep the descriptors from being closed."""
+        with self._collecting:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._collecting:
+                self._waiting -= 1
+                last = self._closing and not self._waiting
+            if last:
+                self._close_descriptors()
 
     def close(self) -> None:
-        """Close all descriptors."""
+        """Close all descriptors, as soon as nobody waits for them.
+
+        While somebody does, an event loop watches them. It would take a new
+        descriptor of the same number for the old one.
+        """
         self._release_watcher()
+        with self._collecting:
+            self._closing = True
+            unused = not self._waiting
+        if unused:
+            self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
         super().close()  # type: ignore[misc]  # of the stock Popen
 
 
@@ -184,8 +213,8 @@ else:
                 if self.poll() is None or not _exists(self.pid):
                     os.killpg(self.pid, number)
 
-        def close(self) -> None:
-            super().close()
+        def _close_descriptors(self) -> None:
+            super()._close_descriptors()
             if self._pidfd is not None:
                 self._close_pidfd()
 
@@ -202,9 +231,9 @@ else:
         def _exit_fd(self) -> int:
             return self.sentinel if self._pidfd is None else self._pidfd
 
-        def close(self) -> None:
+        def _close_descriptors(self) -> None:
             self._status.release()
-            super().close()
+            super()._close_descriptors()
 
     class ForkPopen(_DirectPopen, popen_fork.Popen):
         """Launches a child by fork, past gevent's patched one.

@@ -109,7 +109,7 @@ class Keeper:
         """Let a child end by itself, and make sure of it."""
         child.dismiss()
         child.process.join(_GRACE)
-        if child.process.is_alive():
+        if not child.ended and child.process.is_alive():
             child.kill()
 
     def _expire(self, idle_timeout: float) -> None:

@@ -232,6 +232,33 @@ def test_a_running_process_cannot_be_closed(blocked_child):
         blocked_child.close()
 
 
+def test_a_process_can_be_closed_while_others_wait_for_its_end():
+    child = gipc.start_process(block_for_ever)
+    pipes = []
+
+    def join_and_close():
+        child.join()
+        child.close()
+        # These get the numbers that the process's descriptors had.
+        pipes.extend(gipc.pipe() for _ in range(5))
+
+    waiting = [gevent.spawn(child.join, patience) for patience in (None, 1000)]
+    gevent.sleep(0)  # all of them wait
+    waiting.append(gevent.spawn(join_and_close))
+    waiting += [gevent.spawn(child.join, patience) for patience in (None, 1000)]
+    gevent.sleep(0)
+    child.kill()
+    assert len(gevent.joinall(waiting, 60, raise_error=True)) == len(waiting)
+    readers = [gevent.spawn(reader.get) for reader, _ in pipes]
+    gevent.sleep(0)
+    for number, (_, writer) in enumerate(pipes):
+        writer.put(number)
+    assert [each.get(timeout=60) for each in readers] == [0, 1, 2, 3, 4]
+    for reader, writer in pipes:
+        reader.close()
+        writer.close()
+
+
 def test_a_closed_process_refuses_everything():
     child = gipc.start_process(end)
     assert exit_code(child) == 0

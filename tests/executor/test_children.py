@@ -60,7 +60,7 @@ def test_one_call_per_child_never_runs_two_at_once(make):
 
 
 def test_a_child_that_has_grown_is_replaced(make):
-    executor = make(max_memory_per_child=100_000_000)
+    executor = make(max_memory_per_child=1_000_000_000)
     small = executor.offload(os.getpid)
     assert executor.offload(os.getpid) == small
     executor = make(max_memory_per_child=1)
