@@ -15,6 +15,7 @@ import struct
 import sys
 from typing import Any
 
+from gipc import _memory
 from gipc._exceptions import GIPCError
 from gipc._gevent import close_fd
 from gipc._ready import READ, WRITE, Descriptor
@@ -276,13 +277,11 @@ class FrameReader:
                     return None
 
     def _begin_body(self, kind: int, size: int, start: bytes) -> None:
-        # bytes(n) is memory that was never touched, and BytesIO takes it over as it
-        # is: to make room by writing would touch each page twice.
         body: io.BytesIO | mmap.mmap
         if kind == BUFFER and size <= _TRUSTED_SIZE:
-            body = _huge_memory(size)
+            body = _memory.buffer(size)
         else:
-            body = io.BytesIO(bytes(min(size, _TRUSTED_SIZE)))
+            body = _memory.growable(min(size, _TRUSTED_SIZE))
         body.write(start)
         self._kind, self._size, self._filled = kind, size, len(start)
         self._body = body
@@ -322,18 +321,6 @@ class FrameReader:
         """Close the descriptor."""
         self._ready.release()
         close_fd(self.fd)
-
-
-def _huge_memory(size: int) -> mmap.mmap:
-    """Memory of its own, in few pages: to touch it costs the system less."""
-    try:
-        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise MemoryError(f"no memory for a message of {size} bytes") from error
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
 
 
 def view_of(body: io.BytesIO | mmap.mmap) -> memoryview:
