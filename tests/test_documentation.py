@@ -40,8 +40,6 @@ PAGES = [
 #: What a reader does before, and what the tests of the packages and of the example do.
 NOT_RUN = ("pip install", "make ", "git ", "apt-get ")
 
-pytestmark = pytest.mark.once
-
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE_NAME = re.compile(r"# ([\w./-]+\.py)\n")
 _PORT = "8000"  # on every page; each test has one of its own

@@ -46,6 +46,13 @@ class Keeper:
         self._expiring = False
         self.post = self._thread.post
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there may be anything to finish. From Python 3.12 on, an interpreter
+        that ends could not start the thread for it.
+        """
+        return self._thread.started
+
     def start_child(self) -> None:
         """Start one child, give it to the pool, and stay until it ends."""
         if self._starts is None:

@@ -327,7 +327,10 @@ class Pool:
             self._keeper.post(self._keeper.retire, child)
         if not self.children and not self._starting and not self._finishing:
             self._finishing = True
-            self._keeper.post(self._keeper.finish)
+            if self._keeper.has_begun:
+                self._keeper.post(self._keeper.finish)
+            else:
+                self._over = True
 
     # Life and death of the pool
 

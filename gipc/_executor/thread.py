@@ -27,7 +27,7 @@ class HubThread:
         # Reentrant, since a collected object may post while its thread is posting.
         self._guard = original("_thread", "RLock")()
         self._pending: deque[tuple[Any, ...]] = deque()
-        self._started = self._stopped = False
+        self.started = self._stopped = False
         self._mailbox: Mailbox | None = None
         self._greenlets = Group()
         self._end: Ticket | None = None
@@ -38,8 +38,8 @@ class HubThread:
             if self._stopped:
                 return
             self._pending.append((function, *args))
-            if not self._started:
-                self._started = True
+            if not self.started:
+                self.started = True
                 running = allocate_lock()
                 running.acquire()
                 _running.add(running)

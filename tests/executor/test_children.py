@@ -160,6 +160,7 @@ ENDINGS = {
     "a future nobody waits for": "executor.submit(tasks.sleep, 0.2)",
     "a call in a greenlet": "gevent.spawn(executor.offload, tasks.sleep); gevent.sleep(0.1)",
     "an exception": "raise SystemExit(0)",
+    "an executor that nobody used": "unused = gipc.ProcessPoolExecutor(2, sys.argv[1])",
 }
 
 
