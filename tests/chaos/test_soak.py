@@ -33,21 +33,23 @@ MIX = {
 def test_after_minutes_of_mixed_load_a_server_is_as_large_as_after_the_first():
     with gunicorn(FLASK_GIPC_MAX_QUEUE="1000") as server, ThreadPoolExecutor(CLIENTS) as pool:
         (worker,) = server.workers()
-        over = threading.Event()
-        sent = [pool.submit(client, server, over) for _ in range(CLIENTS)]
-        try:
-            over.wait(WARMING_UP)
-            first = size_at_rest(worker)
-            over.wait(SECONDS - WARMING_UP)
-            last = size_at_rest(worker)
-        finally:
-            over.set()
-        wrong = [answer for each in sent for answer in each.result()]
-        assert wrong == []
+        first = size_after(WARMING_UP, server, pool)
+        last = size_after(SECONDS - WARMING_UP, server, pool)
         assert server.workers() == {worker}
         for what, before in first.items():
             assert last[what] <= 1.05 * before, (what, first, last)
-        assert_at_full_size(server)
+
+
+def size_after(seconds: float, server, pool: ThreadPoolExecutor) -> dict[str, int]:
+    """What the server's worker holds after so long a load, when all of it is done."""
+    (worker,) = server.workers()
+    over = threading.Event()
+    sent = [pool.submit(client, server, over) for _ in range(CLIENTS)]
+    over.wait(seconds)
+    over.set()
+    assert [answer for each in sent for answer in each.result()] == []
+    assert_at_full_size(server)
+    return size_at_rest(worker)
 
 
 def client(server, over: threading.Event) -> list[Answer]:
@@ -67,7 +69,7 @@ def client(server, over: threading.Event) -> list[Answer]:
 
 
 def size_at_rest(pid: int) -> dict[str, int]:
-    """The least of several looks: a moment's peaks are no leak."""
+    """The least of several looks: what ended last may still be being closed."""
     looks = []
 
     def enough() -> bool:
