@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import mmap
 import os
 import struct
 import sys
@@ -186,7 +185,7 @@ class FrameReader:
         # Whether the last read brought many frames.
         self._streaming = False
         # A large frame that is being read, and how much of it is there.
-        self._body: io.BytesIO | mmap.mmap | None = None
+        self._body: _memory.Body | None = None
         self._kind = self._size = self._filled = 0
 
     def require_idle(self) -> None:
@@ -196,7 +195,7 @@ class FrameReader:
         """What a reader in another process needs besides the descriptor."""
         if self._body is None:
             return self._buffer[self._position :]
-        body = bytes(view_of(self._body)[: self._filled])
+        body = bytes(_memory.view_of(self._body)[: self._filled])
         return HEADER.pack(self._kind, self._size) + body
 
     def require_polling(self) -> None:
@@ -277,7 +276,7 @@ class FrameReader:
                     return None
 
     def _begin_body(self, kind: int, size: int, start: bytes) -> None:
-        body: io.BytesIO | mmap.mmap
+        body: _memory.Body
         if kind == BUFFER and size <= _TRUSTED_SIZE:
             body = _memory.buffer(size)
         else:
@@ -295,7 +294,7 @@ class FrameReader:
             if room > _TRUSTED_SIZE:
                 body.seek(room - 1)
                 body.write(b"\0")
-            with view_of(body) as whole:
+            with _memory.view_of(body) as whole:
                 while self._filled < room:
                     # Released in any case: the traceback of an interrupted call may
                     # live on, and a body with views on it cannot grow.
@@ -309,7 +308,7 @@ class FrameReader:
         self._body = None
         # The memory itself in both cases, not a copy.
         if self._kind == BUFFER:
-            return self._kind, view_of(body)
+            return self._kind, _memory.view_of(body)
         assert isinstance(body, io.BytesIO)
         return self._kind, body.getvalue()
 
@@ -321,8 +320,3 @@ class FrameReader:
         """Close the descriptor."""
         self._ready.release()
         close_fd(self.fd)
-
-
-def view_of(body: io.BytesIO | mmap.mmap) -> memoryview:
-    """The memory of a body that is being read."""
-    return body.getbuffer() if isinstance(body, io.BytesIO) else memoryview(body)

@@ -10,6 +10,8 @@ import mmap
 #: freed (glibc's ``DEFAULT_MMAP_THRESHOLD_MAX``): advice to the kernel harms nothing else.
 _MAPPED = 1 << 25
 
+Body = io.BytesIO | mmap.mmap
+
 
 def buffer(size: int) -> mmap.mmap:
     """Memory to read into, and to give away as it is."""
@@ -32,6 +34,11 @@ def growable(size: int) -> io.BytesIO:
         with body.getbuffer() as view, contextlib.suppress(ImportError, OSError):
             _join_pages(view)
     return body
+
+
+def view_of(body: Body) -> memoryview:
+    """The memory of a body, for reading into it."""
+    return body.getbuffer() if isinstance(body, io.BytesIO) else memoryview(body)
 
 
 def _join_pages(view: memoryview) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gipc._exceptions import GIPCLocked
-from gipc._frames import CHUNK, HEADER, FrameReader, FrameWriter, view_of
+from gipc._frames import CHUNK, HEADER, FrameReader, FrameWriter
 from gipc._gevent import allocate_lock, close_fd, start_new_thread
+from gipc._memory import view_of
 from gipc._ready import Ticket
 
 

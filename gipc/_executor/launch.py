@@ -12,10 +12,11 @@ from multiprocessing.context import set_spawning_popen
 from multiprocessing.forkserver import ForkServer, read_signed
 from typing import Any
 
+from gipc._frames import FrameWriter
 from gipc._gevent import close_fd
 from gipc._popen import ForkServerPopen, close_fds, launcher
 from gipc._process import _GProcess
-from gipc._ready import WRITE, Descriptor, wait_for
+from gipc._ready import wait_for
 
 #: In the environment of a starting fork server: how to import the main module.
 MAIN = "_GIPC_MAIN"
@@ -63,23 +64,14 @@ class _OwnForkServerPopen(ForkServerPopen):
         # Cooperatively: the fork server may take a while to import what it preloads, and
         # should it be killed meanwhile, both pipes end only when the event loop has run,
         # since a monkey-patched process closes their far ends not before that.
+        writer = FrameWriter(data_end, data.getvalue())  # as what is left of a frame
         try:
-            _write_all(data_end, data.getbuffer())
+            os.set_blocking(data_end, False)
+            writer.finish()
         finally:
-            close_fd(data_end)
+            writer.close()
         wait_for(self.sentinel)
         self.pid = read_signed(self.sentinel)
-
-
-def _write_all(fd: int, data: memoryview) -> None:
-    os.set_blocking(fd, False)
-    ready = Descriptor(fd, WRITE)
-    try:
-        while data:
-            ready.wait()
-            data = data[os.write(fd, data) :]
-    finally:
-        ready.release()
 
 
 def _preparation_data(name: str) -> dict[str, Any]:
