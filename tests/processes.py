@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import gevent
@@ -28,22 +29,42 @@ def wait_cooperatively(
     return wait_until(lambda: (gevent.sleep(0), condition())[1], what, patience)
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process exists and is more than a zombie."""
+def state_and_parent_of(pid: int) -> tuple[str, int]:
+    """A process's state, as ``ps`` calls it, and its parent; "" and 0 when it has ended."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+            state, parent = stat.read().rpartition(")")[2].split()[:2]
     except OSError:
-        return False
+        return "", 0
+    return state, int(parent)
+
+
+def state_of(pid: int) -> str:
+    """``"R"`` for a process that uses the processor, ``"Z"`` for a zombie."""
+    return state_and_parent_of(pid)[0]
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is more than a zombie."""
+    return state_of(pid) not in ("", "Z")
 
 
 def parent_of(pid: int) -> int:
     """A process's parent; 0 when it has ended."""
+    return state_and_parent_of(pid)[1]
+
+
+def children_of(pid: int) -> set[int]:
+    """A process's children, zombies included."""
+    return {each for each in all_pids() if parent_of(each) == pid}
+
+
+def command_of(pid: int) -> str:
+    """A process's command line; "" when it has ended."""
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return int(stat.read().rpartition(")")[2].split()[1])
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
-        return 0
+        return ""
 
 
 def all_pids() -> list[int]:

@@ -15,7 +15,7 @@ import requests
 
 import gipc
 from tests.integration import servers
-from tests.processes import PATIENCE, descriptors_of, parent_of, wait_until
+from tests.processes import PATIENCE, command_of, descriptors_of, parent_of, wait_until
 
 #: Whether the suite is to take its time (``make chaos``).
 LONG = os.environ.get("GIPC_CHAOS") == "long"
@@ -62,12 +62,6 @@ def port_of(server) -> int:
 
 
 # Processes, seen from outside
-
-
-def command_of(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return ""
 
 
 def fork_servers(server) -> set[int]:
@@ -190,6 +184,11 @@ def ask(server, path: str, check: Callable[[dict], bool] = bool) -> Answer:
     with contextlib.suppress(requests.JSONDecodeError):  # by the server, not by the app
         told = response.json()
     return Answer(path, response.status_code, **told, seconds=seconds)
+
+
+def serves(server) -> bool:
+    """Whether a request gets its result."""
+    return ask(server, "/square/12", lambda told: told["square"] == 144).right
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import gipc
 from gipc._frames import HEADER, FrameReader
-from tests.chaos.support import LONG, ask, assert_at_full_size, gunicorn
+from tests.chaos.support import LONG, ask, assert_at_full_size, gunicorn, serves
 from tests.processes import PATIENCE
 
 fuzzed = settings(max_examples=20_000 if LONG else 500, deadline=None, database=None)
@@ -71,7 +71,7 @@ def test_a_child_that_writes_into_the_executors_pipe_fails_its_own_request():
         answer = ask(server, f"/garble/{'ff' * 20}")
         assert (answer.status, answer.error) == (500, "OffloadError")
         assert "unreadable" in answer.message
-        assert ask(server, "/square/12", lambda told: told["square"] == 144).right
+        assert serves(server)
         assert_at_full_size(server)
 
 

@@ -22,8 +22,9 @@ from tests.chaos.support import (
     pid_in,
     port_of,
     running_children,
+    serves,
 )
-from tests.processes import all_pids, is_running, parent_of, wait_until
+from tests.processes import children_of, is_running, state_of, wait_until
 
 KILLS = 300 if LONG else 25
 
@@ -68,7 +69,7 @@ def test_children_that_are_killed_before_they_are_ready_do_not_stop_the_service(
                 more_answers(answers, 2)
         assert {failure.error for failure in failures(answers)} <= {"ChildDied"}
         assert_at_full_size(server, each=3)
-        assert ask(server, "/square/12", lambda told: told["square"] == 144).right
+        assert serves(server)
 
 
 def test_killing_the_fork_server_does_not_stop_the_service():
@@ -78,10 +79,10 @@ def test_killing_the_fork_server_does_not_stop_the_service():
             os.kill(maker, signal.SIGKILL)
             wait_until(lambda pid=maker: not is_running(pid), "the fork server is gone")
             assert ask(server, "/die/9").error == "ChildDied"
-            assert ask(server, "/square/12", lambda told: told["square"] == 144).right
+            assert serves(server)
             assert_children_hold_nothing(server)
         (worker,) = server.workers()
-        wait_until(lambda: "Z" not in map(state_of, offspring_of(worker)), "no zombie is left")
+        wait_until(lambda: "Z" not in map(state_of, children_of(worker)), "no zombie is left")
 
 
 def test_all_children_of_a_killed_worker_are_gone_within_a_second(clients):
@@ -97,7 +98,7 @@ def test_all_children_of_a_killed_worker_are_gone_within_a_second(clients):
         wait_until(lambda: not any(map(is_running, doomed)), "its children are gone", 1.0)
         assert {each.result().status for each in lost} == {0}
         assert_at_full_size(server, each=4)
-        assert ask(server, "/square/12", lambda told: told["square"] == 144).right
+        assert serves(server)
 
 
 @pytest.mark.parametrize("also_workers", [False, True], ids=["arbiter", "arbiter and workers"])
@@ -114,7 +115,7 @@ def test_nothing_is_left_of_a_killed_server_and_its_port_is_free_at_once(clients
         wait_until(lambda: not server.processes(), "no process is left", patience)
         assert {each.result().status for each in lost} <= {0, 500}
         with gunicorn(port=port_of(server)) as successor:
-            assert ask(successor, "/square/12", lambda told: told["square"] == 144).right
+            assert serves(successor)
 
 
 def kill(pid: int) -> None:
@@ -122,18 +123,6 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def offspring_of(pid: int) -> list[int]:
-    return [each for each in all_pids() if parent_of(each) == pid]
-
-
 def busy(server) -> int:
     """Children that use the processor."""
     return sum(state_of(pid) == "R" for pid in children(server))
-
-
-def state_of(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""

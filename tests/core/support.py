@@ -12,6 +12,7 @@ import pytest
 
 import gipc
 from gipc import gipc as old_names
+from tests.processes import PATIENCE
 from tests.threads import NativeThread
 
 MODE_VARIABLES = ("GIPC_TEST_PATCHED", "GIPC_TEST_METHOD", "GEVENT_LOOP", "GIPC_TRANSPORT")
@@ -22,9 +23,6 @@ IN_THREADS = os.environ.get("GIPC_TRANSPORT") == "threadpool"
 METHODS = multiprocessing.get_all_start_methods()
 #: The start method under test. Asking multiprocessing for it would fix it.
 METHOD = multiprocessing.get_start_method(allow_none=True) or METHODS[0]
-
-#: Nothing that is waited for takes longer than this, on the busiest machine.
-DEADLINE = 60
 
 #: More than any pipe holds.
 LARGE = 3_000_000
@@ -44,7 +42,7 @@ def counts(few, many):
 
 def exit_code(process):
     """Wait for the child's end and return its exit code."""
-    process.join(DEADLINE)
+    process.join(PATIENCE)
     assert not process.is_alive(), "the child did not end"
     return process.exitcode
 
@@ -117,7 +115,7 @@ def run_script(tmp_path, source, *args, check=True, **environment):
         env=env | environment,
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=PATIENCE,
         check=False,
     )
     if check:

@@ -11,7 +11,7 @@ import pytest
 
 import gipc
 from tests.executor import tasks
-from tests.processes import all_pids, descriptors_of, parent_of, wait_until
+from tests.processes import children_of, descriptors_of, wait_until
 
 CALLS, CALLERS = 10_000, 50
 
@@ -107,10 +107,6 @@ def living_greenlets():
     return sum(isinstance(each, gevent.Greenlet) and not each.dead for each in gc.get_objects())
 
 
-def children_of_this_process(own):
-    return {pid for pid in all_pids() if parent_of(pid) == own}
-
-
 @pytest.mark.timeout(300)
 def test_ten_thousand_calls_of_mixed_fates_add_up(method):
     own = os.getpid()
@@ -118,7 +114,7 @@ def test_ten_thousand_calls_of_mixed_fates_add_up(method):
     with gipc.ProcessPoolExecutor(1, method) as executor:  # and so does what this starts
         executor.offload(tasks.square, 1)
     descriptors, greenlets = len(descriptors_of(own)), living_greenlets()
-    processes = children_of_this_process(own)
+    processes = children_of(own)
     outcomes = collections.Counter()
 
     executor = gipc.ProcessPoolExecutor(4, method)
@@ -134,4 +130,4 @@ def test_ten_thousand_calls_of_mixed_fates_add_up(method):
     # Its thread is ending meanwhile.
     wait_until(lambda: living_greenlets() <= greenlets, "no greenlet is left")
     wait_until(lambda: len(descriptors_of(own)) <= descriptors, "no descriptor is left")
-    assert children_of_this_process(own) <= processes
+    assert children_of(own) <= processes

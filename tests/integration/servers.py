@@ -13,7 +13,14 @@ from pathlib import Path
 
 import requests
 
-from tests.processes import PATIENCE, descendants_of, pids_with_environment, wait_until
+from tests.processes import (
+    PATIENCE,
+    command_of,
+    descendants_of,
+    parent_of,
+    pids_with_environment,
+    wait_until,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "flask_app"
@@ -74,8 +81,7 @@ class Server:
         return {
             pid
             for pid in descendants_of(self.pid)
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == str(self.pid)
-            and "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()
+            if parent_of(pid) == self.pid and "resource_tracker" not in command_of(pid)
         }
 
     def signal(self, number: int) -> None:
