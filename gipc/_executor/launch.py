@@ -12,11 +12,10 @@ from multiprocessing.context import set_spawning_popen
 from multiprocessing.forkserver import ForkServer, read_signed
 from typing import Any
 
-from gipc._frames import FrameWriter
 from gipc._gevent import close_fd
 from gipc._popen import ForkServerPopen, close_fds, launcher
 from gipc._process import _GProcess
-from gipc._ready import wait_for
+from gipc._ready import WRITE, Descriptor, wait_for
 
 #: In the environment of a starting fork server: how to import the main module.
 MAIN = "_GIPC_MAIN"
@@ -61,17 +60,27 @@ class _OwnForkServerPopen(ForkServerPopen):
         self.sentinel, data_end = server.connect_to_new_process(self._fds)
         # The child's parent_process() ends when this duplicate is closed.
         self.finalizer = util.Finalize(self, close_fds, (self.sentinel, os.dup(data_end)))
-        # Cooperatively: the fork server may take a while to import what it preloads, and
-        # should it be killed meanwhile, both pipes end only when the event loop has run,
-        # since a monkey-patched process closes their far ends not before that.
-        writer = FrameWriter(data_end, data.getvalue())  # as what is left of a frame
+        # Cooperatively: the fork server may take a while to import what it preloads.
         try:
-            os.set_blocking(data_end, False)
-            writer.finish()
+            _write_all(data_end, data.getbuffer())
         finally:
-            writer.close()
+            close_fd(data_end)
         wait_for(self.sentinel)
         self.pid = read_signed(self.sentinel)
+
+
+def _write_all(fd: int, data: memoryview) -> None:
+    os.set_blocking(fd, False)
+    ready = Descriptor(fd, WRITE)
+    try:
+        while data:
+            # Before the first write too: a monkey-patched process closes its far ends of
+            # both pipes not before the event loop has polled, and should the fork server
+            # have been killed, they end only then.
+            ready.wait()
+            data = data[os.write(fd, data) :]
+    finally:
+        ready.release()
 
 
 def _preparation_data(name: str) -> dict[str, Any]:
