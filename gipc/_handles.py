@@ -11,12 +11,11 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import gevent
-from gevent.lock import Semaphore
 
 from gipc._exceptions import GIPCClosed, GIPCError, GIPCLocked
 from gipc._frames import FrameReader, FrameWriter
 from gipc._gevent import new_rlock
-from gipc._ready import WRITE, close_watcher, io_watcher, remaining
+from gipc._ready import WRITE, Turn, close_watcher, io_watcher
 from gipc._transport import Reader, Writer, duplicate_for_child, open_pipe, receive, starting_child
 
 _dumps = pickle.dumps
@@ -69,7 +68,7 @@ class _GIPCHandle:
 
     def _own(self) -> None:
         self._pid = _this_process
-        self._lock = Semaphore(1)
+        self._turn = Turn()
         _open_handles[id(self)] = self
 
     @property
@@ -87,12 +86,12 @@ class _GIPCHandle:
         :raises GIPCError: the handle belongs to another process.
         """
         self._require_open()
-        if not self._lock.acquire(blocking=False):
+        if not self._turn.take_now():
             raise GIPCLocked(f"cannot close {self}: it is in use")
         try:
             self._release()
         finally:
-            self._lock.release()  # whoever came to wait meanwhile learns that it is closed
+            self._turn.give_back()  # whoever came to wait meanwhile learns that it is closed
 
     def _require_open(self) -> None:
         if self._closed:
@@ -100,26 +99,17 @@ class _GIPCHandle:
         if self._pid != _this_process:
             raise GIPCError(f"{self} belongs to process {self._pid}")
 
-    def _take_turn(self) -> None:
-        """Acquire the lock of an open handle, that somebody has."""
-        self._lock.acquire()
-        try:
-            self._require_open()
-        except GIPCError:
-            self._lock.release()
-            raise
-
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[None]:
         # While a child is started with this handle, nobody may use it.
         self._require_open()
-        if not self._lock.acquire(blocking=False):
+        if not self._turn.take_now():
             raise GIPCLocked(f"cannot pass {self} to a child: it is in use")
         try:
             self._frames.require_idle()
             yield
         finally:
-            self._lock.release()
+            self._turn.give_back()
 
     def _release(self) -> None:
         """Close the descriptor, by whoever holds the lock."""
@@ -220,19 +210,27 @@ class _GIPCWriter(_GIPCHandle):
             data = o if self._codec is None else self._codec(o)
             if not isinstance(data, bytes):
                 raise TypeError(f"a message must be encoded as bytes, not {type(data).__name__}")
-        if self._closed:  # by the encoder
-            self._require_open()
-        if not self._lock.acquire(False):
-            self._take_turn()
+        turn = self._turn
         try:
-            self._frames.write(kind, data)
-        except OSError:
-            raise
-        except BaseException:
-            self._finish_later()
-            raise
+            taken = turn.key.pop()
+        except IndexError:
+            taken = False
+        if not taken:
+            turn.take()
+        try:
+            if self._closed:  # meanwhile, or by the encoder
+                self._require_open()
+            try:
+                self._frames.write(kind, data)
+            except OSError:
+                raise
+            except BaseException:
+                self._finish_later()
+                raise
         finally:
-            self._lock.release()
+            turn.key.append(True)
+            if turn.waiting:
+                turn.pass_on()
 
     def _finish_later(self) -> None:
         """Let the event loop write the rest of a message, by whoever holds the lock."""
@@ -245,14 +243,14 @@ class _GIPCWriter(_GIPCHandle):
 
     def _finish_some(self, watcher: Any) -> None:
         # Runs in the hub. When the lock is taken, its holder does the work.
-        if self._lock.acquire(blocking=False):
+        if self._turn.take_now():
             try:
                 if not self._closed and not self._frames.push():
                     return  # to be called again when there is room
             except OSError:
                 pass  # the next put will raise it
             finally:
-                self._lock.release()
+                self._turn.give_back()
         watcher.close()
 
     def _stop_finishing(self) -> None:
@@ -315,9 +313,16 @@ class _GIPCReader(_GIPCHandle):
     def _receive(self, until_first_byte: gevent.Timeout | None = None) -> tuple[int, bytes]:
         if self._closed or self._pid != _this_process:
             self._require_open()
-        if not self._lock.acquire(False):
-            self._take_turn()
+        turn = self._turn
         try:
+            taken = turn.key.pop()
+        except IndexError:
+            taken = False
+        if not taken:
+            turn.take()
+        try:
+            if self._closed:  # meanwhile
+                self._require_open()
             if until_first_byte is not None:
                 self._frames.require_polling()
                 self._frames.wait()
@@ -326,19 +331,21 @@ class _GIPCReader(_GIPCHandle):
             assert frame is not None  # there is no deadline
             return frame
         finally:
-            self._lock.release()
+            turn.key.append(True)
+            if turn.waiting:
+                turn.pass_on()
 
     def _receive_within(self, seconds: float) -> tuple[int, bytes]:
         deadline = time.monotonic() + seconds
         self._require_open()
         self._frames.require_polling()
         frame = None
-        if self._lock.acquire(timeout=remaining(deadline)):
+        if self._turn.take(deadline):
             try:
                 self._require_open()
                 frame = self._frames.read(deadline)
             finally:
-                self._lock.release()
+                self._turn.give_back()
         if frame is None:
             timeout = gevent.Timeout(seconds)
             # It has a timer: one of libuv's, left to the collector, corrupts memory.
