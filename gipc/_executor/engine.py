@@ -22,6 +22,7 @@ from gipc._executor.protocol import (
     RESULT,
     STREAM,
     Parts,
+    call_of,
     decode,
     decode_error,
     describe,
@@ -89,7 +90,7 @@ class Engine:
     ) -> Any:
         """Run ``function(*args)`` in a child and return what it returns."""
         call = Call(function, timeout)
-        request = encode_in_place((function, args, {}))
+        request = encode_in_place(call_of(function, args))
         self.pool.admit()
         try:
             kind, parts = self._converse(call, CALL, request)
@@ -223,7 +224,7 @@ class Engine:
     ) -> Stream[Any]:
         """Run a generator function in a child and iterate over what it yields."""
         call = Call(function, timeout)
-        request = encode_in_place((function, args, {}))
+        request = encode_in_place(call_of(function, args))
         self.pool.admit()
         try:
             return Stream(self, call, request)
@@ -237,15 +238,14 @@ class Engine:
         self,
         function: Callable[..., Any],
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
         timeout: float | None,
     ) -> Future[Any]:
-        """Have ``function(*args, **kwargs)`` run in a child by the keeper's thread."""
+        """Have ``function(*args)`` run in a child by the keeper's thread."""
         call = Call(function, timeout)
         self.pool.admit(log_refusal=False)  # a map is refused again and again
         future: Future[Any] = Future()
         try:
-            request = encode((function, args, kwargs))
+            request = encode(call_of(function, args))
         except Exception as error:
             call.outcome = "failed"
             self.pool.leave(call)

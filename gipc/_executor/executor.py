@@ -191,7 +191,8 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         :raises RuntimeError: the executor was shut down.
         """
         _require_callable(fn)
-        return self._engine.submit(fn, args, kwargs, self._settings.timeout)
+        function = partial(fn, **kwargs) if kwargs else fn
+        return self._engine.submit(function, args, self._settings.timeout)
 
     def map(
         self,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 import functools
+import io
 import pickle
+import sys
 import traceback
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from gipc._exceptions import OffloadError, RemoteTraceback
@@ -16,7 +19,7 @@ from gipc._frames import BUFFER, CHUNK, FrameReader, FrameWriter
 class Request(enum.IntEnum):
     """Frames that the server sends."""
 
-    CALL = 1  # (function, args, kwargs): answered by RESULT or ERROR
+    CALL = 1  # a function and its arguments: answered by RESULT or ERROR
     STREAM = 2  # the same: answered by ITEMs, and END or ERROR
 
 
@@ -41,6 +44,7 @@ ITEM, END, UNFIT = int(Reply.ITEM), int(Reply.END), int(Reply.UNFIT)
 
 #: The kind of a buffer that nobody may write to.
 CONSTANT = 0
+_BUFFERS = (BUFFER, CONSTANT)
 #: A message: the buffers that its pickle leaves out, each in a frame before it, and the pickle.
 Parts = list[Any]
 
@@ -74,9 +78,35 @@ def encode_in_place(value: Any) -> Parts:
 
 def decode(parts: Parts) -> Any:
     """What was pickled. Takes the parts away, so that nothing but the value keeps them."""
-    pickled = parts.pop()
-    buffers, parts[:] = parts[:], ()
-    return pickle.loads(pickled, buffers=buffers)
+    try:
+        return pickle.loads(parts.pop(), buffers=parts)
+    finally:
+        parts.clear()
+
+
+def call_of(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What to encode for a call.
+
+    A function that its name leads to goes as that name. So it does in a pickle, which
+    takes longer than the rest of a small call to see to it.
+    """
+    if type(function) is FunctionType:
+        module, name = function.__module__, function.__qualname__
+        if getattr(sys.modules.get(module), name, None) is function:
+            return module, name, args
+    return function, args
+
+
+def decode_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function and the arguments that :func:`call_of` was given."""
+    *function, args = decode(parts)
+    if len(function) == 1:
+        return function[0], args
+    module, name = function
+    found = getattr(sys.modules.get(module), name, None)
+    if found is None:  # not imported yet, or not there: as when it is unpickled
+        found = pickle.Unpickler(io.BytesIO()).find_class(module, name)
+    return found, args
 
 
 def send(writer: FrameWriter, kind: int, parts: Parts, deadline: float | None = None) -> bool:
@@ -85,6 +115,8 @@ def send(writer: FrameWriter, kind: int, parts: Parts, deadline: float | None = 
     :raises BrokenPipeError: the other side is gone.
     :raises EOFError: it went after a part of the message.
     """
+    if len(parts) == 1:
+        return writer.write(kind, parts[0], deadline)
     begun = False
     *buffers, pickled = parts
     try:
@@ -111,7 +143,7 @@ def receive(reader: FrameReader, deadline: float | None = None) -> tuple[int, Pa
         if kind == BUFFER and type(body) is bytes:  # it came together with others
             body = bytearray(body)
         parts.append(body)
-        if kind not in (BUFFER, CONSTANT):
+        if kind not in _BUFFERS:
             return kind, parts
 
 

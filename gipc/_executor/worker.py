@@ -24,7 +24,7 @@ from gipc._executor.protocol import (
     RESULT,
     UNFIT,
     Parts,
-    decode,
+    decode_call,
     describe,
     encode_error,
     encode_in_place,
@@ -117,12 +117,12 @@ def _prepare(orders: Orders) -> None:
 
 def _serve(kind: int, request: Parts, writer: FrameWriter, max_memory: int | None) -> None:
     try:
-        function, args, kwargs = decode(request)
+        function, args = decode_call(request)
         if kind == CALL:
-            kind, reply = RESULT, function(*args, **kwargs)
+            kind, reply = RESULT, function(*args)
             reply = _encode_result(reply, function)
         else:
-            for item in function(*args, **kwargs):
+            for item in function(*args):
                 send(writer, ITEM, _encode_result(item, function))
             kind, reply = END, [b""]
     except BaseException as error:
@@ -150,9 +150,10 @@ def run_chunk(function: Callable[..., Any], chunk: tuple[Any, ...]) -> list[Any]
 def _flush() -> None:
     # The next call may end this process without notice.
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with contextlib.suppress(Exception):  # closed, replaced, or nobody reads it
-                stream.flush()
+        try:
+            stream.flush()
+        except Exception:  # there is none, it is closed or replaced, or nobody reads it
+            continue
 
 
 def resident_memory(pid: int | str = "self") -> int:

@@ -25,6 +25,14 @@ def square(x):
     return x * x
 
 
+def replace_square(function):
+    """From now on, in this process, *square* is something else, or nothing."""
+    if function is None:
+        globals().pop("square")
+    else:
+        globals()["square"] = function
+
+
 def fail(message, **attributes):
     error = ValueError(message, 7)
     error.__dict__.update(attributes)

@@ -1,6 +1,7 @@
 """Calls: results, errors, deadlines, cancellation and back-pressure."""
 
 import functools
+import importlib
 import os
 import pickle
 import signal
@@ -94,6 +95,35 @@ def test_arguments_that_cannot_be_pickled_cost_no_child(make):
     with pytest.raises((pickle.PicklingError, AttributeError)):
         executor.offload(lambda: None)
     assert executor.stats().submitted == 0
+
+
+def test_a_function_is_what_its_name_means_in_the_child_at_that_time(make):
+    executor = make()
+    assert executor.offload(tasks.square, 7) == 49
+    executor.offload(tasks.replace_square, abs)
+    assert executor.offload(tasks.square, -7) == 7
+    executor.offload(tasks.replace_square, None)
+    with pytest.raises(AttributeError, match="square"):
+        executor.offload(tasks.square, 7)
+
+
+def test_a_function_that_its_name_no_longer_means_is_refused(executor, monkeypatch):
+    square = tasks.square
+    assert executor.offload(square, 7) == 49
+    monkeypatch.setattr(tasks, "square", abs)
+    with pytest.raises(pickle.PicklingError, match="not the same object"):
+        executor.offload(square, 7)
+
+
+def test_a_module_that_cannot_be_imported_in_the_child_fails_the_call(make, tmp_path, monkeypatch):
+    name = tmp_path.name  # that no other test has
+    (tmp_path / f"{name}.py").write_text("def double(x): return 2 * x")
+    executor = make()
+    executor.warm_up()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match=name):
+        executor.offload(importlib.import_module(name).double, 4)
+    assert executor.offload(tasks.square, 7) == 49
 
 
 def test_endless_recursion_is_a_recursion_error(executor):
