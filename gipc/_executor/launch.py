@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -87,11 +88,17 @@ def _preparation_data(name: str) -> dict[str, Any]:
     """What a child has to do before anything can be unpickled in it."""
     data: dict[str, Any] = spawn.get_preparation_data(name)
     main = data.get("init_main_from_path")
-    if main is not None and os.path.dirname(main) == sysconfig.get_path("scripts"):
+    if main is not None and os.path.dirname(main) == _scripts():
         # An installed command such as gunicorn or flask defines no tasks: to import
         # it in each child would cost time and memory for nothing.
         del data["init_main_from_path"]
     return data
+
+
+@functools.cache
+def _scripts() -> str:
+    """The directory of installed commands. It takes a while to find out."""
+    return sysconfig.get_path("scripts")
 
 
 class _ForkServer(ForkServer):
