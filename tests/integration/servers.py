@@ -15,9 +15,9 @@ import requests
 
 from tests.processes import (
     PATIENCE,
+    children_of,
     command_of,
-    descendants_of,
-    parent_of,
+    is_running,
     pids_with_environment,
     wait_until,
 )
@@ -80,8 +80,8 @@ class Server:
         """Process ids of gunicorn's workers."""
         return {
             pid
-            for pid in descendants_of(self.pid)
-            if parent_of(pid) == self.pid and "resource_tracker" not in command_of(pid)
+            for pid in children_of(self.pid)
+            if is_running(pid) and "resource_tracker" not in command_of(pid)
         }
 
     def signal(self, number: int) -> None:
