@@ -210,13 +210,7 @@ class _GIPCWriter(_GIPCHandle):
             data = o if self._codec is None else self._codec(o)
             if not isinstance(data, bytes):
                 raise TypeError(f"a message must be encoded as bytes, not {type(data).__name__}")
-        turn = self._turn
-        try:
-            taken = turn.key.pop()
-        except IndexError:
-            taken = False
-        if not taken:
-            turn.take()
+        self._turn.take()
         try:
             if self._closed:  # meanwhile, or by the encoder
                 self._require_open()
@@ -228,9 +222,7 @@ class _GIPCWriter(_GIPCHandle):
                 self._finish_later()
                 raise
         finally:
-            turn.key.append(True)
-            if turn.waiting:
-                turn.pass_on()
+            self._turn.give_back()
 
     def _finish_later(self) -> None:
         """Let the event loop write the rest of a message, by whoever holds the lock."""
@@ -313,13 +305,7 @@ class _GIPCReader(_GIPCHandle):
     def _receive(self, until_first_byte: gevent.Timeout | None = None) -> tuple[int, bytes]:
         if self._closed or self._pid != _this_process:
             self._require_open()
-        turn = self._turn
-        try:
-            taken = turn.key.pop()
-        except IndexError:
-            taken = False
-        if not taken:
-            turn.take()
+        self._turn.take()
         try:
             if self._closed:  # meanwhile
                 self._require_open()
@@ -331,9 +317,7 @@ class _GIPCReader(_GIPCHandle):
             assert frame is not None  # there is no deadline
             return frame
         finally:
-            turn.key.append(True)
-            if turn.waiting:
-                turn.pass_on()
+            self._turn.give_back()
 
     def _receive_within(self, seconds: float) -> tuple[int, bytes]:
         deadline = time.monotonic() + seconds

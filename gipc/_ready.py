@@ -141,38 +141,38 @@ class Ticket:
 class Turn:
     """A lock for blocks that may switch greenlets, fair between all threads.
 
-    Whoever takes the item out of :attr:`key` holds the lock. To pop an item from a list,
-    and to append it, is atomic and quicker than any lock: what every message needs does
-    that itself, as :meth:`take_now` and :meth:`give_back` do.
+    Whoever takes the key out of its list holds the lock: to pop an item, and to append it,
+    is atomic and quicker than any lock.
     """
 
-    __slots__ = ("_guard", "key", "waiting")
+    __slots__ = ("_guard", "_key", "_waiting")
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Forget who holds it and who waits, in a forked child."""
-        self.key = [True]
-        self.waiting: deque[Ticket] = deque()
+        self._key = [True]
+        self._waiting: deque[Ticket] = deque()
         self._guard = allocate_lock()
 
     def take_now(self) -> bool:
         """Take the lock if it is free."""
         try:
-            return self.key.pop()
+            return self._key.pop()
         except IndexError:
             return False
 
     def take(self, deadline: float | None = None) -> bool:
         """Wait for the lock, first come, first served; False when *deadline* came first."""
-        if self.take_now():
-            return True
-        ticket = Ticket()
-        with self._guard:
-            self.waiting.append(ticket)
         try:
-            self.pass_on()  # it may have been given back before this ticket was there
+            return self._key.pop()
+        except IndexError:
+            ticket = Ticket()
+        with self._guard:
+            self._waiting.append(ticket)
+        try:
+            self._pass_on()  # it may have been given back before this ticket was there
             ticket.wait(deadline)
         except BaseException:
             if self._end(ticket):
@@ -185,20 +185,20 @@ class Turn:
         with self._guard:
             ticket.close()
             if ticket.granted is None:
-                self.waiting.remove(ticket)
+                self._waiting.remove(ticket)
             return ticket.granted is not None
 
     def give_back(self) -> None:
         """Let the next one have the lock."""
-        self.key.append(True)
-        if self.waiting:
-            self.pass_on()
+        self._key.append(True)
+        if self._waiting:
+            self._pass_on()
 
-    def pass_on(self) -> None:
+    def _pass_on(self) -> None:
         """Give the lock, if it is free, to the one that has waited longest."""
         with self._guard:
-            if self.waiting and self.take_now():
-                ticket = self.waiting.popleft()
+            if self._waiting and self.take_now():
+                ticket = self._waiting.popleft()
                 ticket.granted = True
                 ticket.wake()
 
