@@ -1,5 +1,7 @@
 """Children that end with the server, whatever either of them is doing.
 
+What their tasks have started ends with them: it is the process group that is killed.
+
 The server holds the write end of a pipe, the child the read end. Nothing is ever
 written: the pipe ends when the server does.
 """
@@ -19,11 +21,14 @@ if sys.platform == "linux":
 
 
 def hold(fd: int) -> None:
-    """Have this process killed when the other end of the pipe *fd* is closed."""
+    """Have this process's group killed when the other end of the pipe *fd* is closed.
+
+    The group must not be the server's any more.
+    """
     if sys.platform == "linux":
         # The kernel does it: also while C code keeps the interpreter busy, and
         # whoever is the parent of this process.
-        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
         if is_readable(fd):  # it ended before it was watched
@@ -40,4 +45,4 @@ def _wait_for_end(fd: int) -> None:
 
 
 def _end() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.killpg(0, signal.SIGKILL)

@@ -60,8 +60,8 @@ def work(requests: _GIPCReader, replies: _GIPCWriter, life: _GIPCReader, orders:
     # What is there now is never collected: its memory stays shared with the
     # process that this one was forked from.
     gc.freeze()
-    lifeline.hold(life._fd)
     _leave_group()
+    lifeline.hold(life._fd)
     _leave_signals_to_the_server()
     with contextlib.suppress(EOFError, BrokenPipeError):  # the server is done with it
         _serve_all(requests._frames, replies._frames, orders)

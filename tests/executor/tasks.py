@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -76,6 +77,23 @@ def leave_pid(path):
         file.write(str(os.getpid()))
     os.rename(path + ".new", path)
     time.sleep(1000)
+
+
+def start_sleep():
+    """Start a program that outlives the call."""
+    return subprocess.Popen(["sleep", "1000"]).pid
+
+
+def start_sleep_and_die(path):
+    with open(path, "w") as file:
+        file.write(str(start_sleep()))
+    die()
+
+
+def run_sleep(path):
+    """Start a program, and wait for it."""
+    start_sleep()
+    leave_pid(path)
 
 
 def compute_for_ever(path):

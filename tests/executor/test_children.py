@@ -92,28 +92,18 @@ def test_children_hold_nothing_of_the_server(make):
 
 def test_a_child_takes_what_its_task_started_with_it(make):
     executor = make()
-    pid = executor.offload(start_sleep)
+    pid = executor.offload(tasks.start_sleep)
     assert is_running(pid)
     executor.shutdown()
     wait_until(lambda: not is_running(pid), "the program is gone")
 
 
-def start_sleep():
-    return subprocess.Popen(["sleep", "1000"]).pid
-
-
 def test_a_child_that_dies_takes_what_its_task_started_with_it(make, tmp_path):
     path = tmp_path / "pid"
     with pytest.raises(gipc.ChildDied):
-        make().offload(start_sleep_and_die, str(path))
+        make().offload(tasks.start_sleep_and_die, str(path))
     pid = int(path.read_text())
     wait_until(lambda: not is_running(pid), "the program is gone")
-
-
-def start_sleep_and_die(path):
-    with open(path, "w") as file:
-        file.write(str(start_sleep()))
-    tasks.die()
 
 
 def test_signals_to_everybody_leave_a_running_call_alone(make, tmp_path):
@@ -171,10 +161,17 @@ def test_a_program_ends_without_hanging_and_leaves_nothing(method, tmp_path, end
     wait_until(lambda: not pids_with_environment(mark), "no process is left")
 
 
-@pytest.mark.parametrize("task", ["tasks.sleep", "tasks.compute_for_ever, os.devnull"])
+KILLED = """
+    call = gevent.spawn(executor.offload, {task}, sys.argv[2])
+    while not os.path.exists(sys.argv[2]):
+        gevent.sleep(0.01)
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("task", [tasks.leave_pid, tasks.compute_for_ever, tasks.run_sleep])
 def test_when_the_server_is_killed_its_children_are_gone(method, tmp_path, task):
-    ending = f"gevent.spawn(executor.offload, {task}); gevent.sleep(0.3); os.kill(os.getpid(), 9)"
-    result, mark = run_program(method, tmp_path, ending)
+    result, mark = run_program(method, tmp_path, KILLED.format(task=f"tasks.{task.__name__}"))
     assert result.returncode == -signal.SIGKILL
     wait_until(lambda: not pids_with_environment(mark), "no process is left")
 
@@ -184,7 +181,7 @@ def run_program(method, tmp_path, ending):
     path.write_text(PROGRAM.format(ending=ending))
     name, value = "GIPC_TEST_PROGRAM", str(tmp_path)
     result = subprocess.run(
-        [sys.executable, str(path), method],
+        [sys.executable, str(path), method, str(tmp_path / "pid")],
         env=os.environ | {name: value, "PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,
