@@ -61,6 +61,15 @@ def port_of(server) -> int:
     return int(server.url.rpartition(":")[2])
 
 
+def within(seconds: float) -> float:
+    """How long to wait for what is promised within *seconds*.
+
+    The long form takes the promise at its word. The short one runs beside other tests, on
+    machines that may stand still for longer.
+    """
+    return seconds if LONG else PATIENCE
+
+
 # Processes, seen from outside
 
 
@@ -80,6 +89,11 @@ def forked_and_forking(server) -> tuple[set[int], set[int]]:
     # The parent of a child whose fork server was killed is none of the server's processes.
     forking = {pid for pid in found if parent_of(pid) in processes - found}
     return found - forking, forking
+
+
+def programs(server) -> set[int]:
+    """What the tasks of ``/spawn`` have started."""
+    return {pid for pid in server.processes() if command_of(pid).startswith("sleep ")}
 
 
 def assert_children_hold_nothing(server) -> None:
@@ -129,10 +143,12 @@ def pipes_read_by(pid: int) -> set[str]:
 
 def assert_at_full_size(server, workers: int = 1, each: int = 2) -> None:
     """Wait until there are just the workers and children that there should be."""
+    # Each worker has a fork server and a resource tracker.
+    total = 1 + workers * (3 + each)
 
     def complete() -> bool:
         sizes = len(server.workers()), len(fork_servers(server)), len(children(server))
-        return sizes == (workers, workers, workers * each)
+        return (*sizes, len(server.processes())) == (workers, workers, workers * each, total)
 
     wait_until(complete, f"there are {workers} workers with {each} children each, and no others")
     assert_children_hold_nothing(server)

@@ -21,8 +21,10 @@ from tests.chaos.support import (
     more_answers,
     pid_in,
     port_of,
+    programs,
     running_children,
     serves,
+    within,
 )
 from tests.processes import children_of, is_running, state_of, wait_until
 
@@ -90,12 +92,13 @@ def test_all_children_of_a_killed_worker_are_gone_within_a_second(clients):
         paths = "/spin", "/hold", "/sleep/600.0", "/spawn"
         lost = [clients.submit(ask, server, path) for path in paths]
         running_children(server, 4)
+        wait_until(lambda: programs(server), "a task has started a program")
         assert_children_hold_nothing(server)
         (worker,) = server.workers()
-        doomed = children(server)
-        assert len(doomed) >= 4
+        doomed = children(server) | programs(server)
+        assert len(doomed) == 5
         os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: not any(map(is_running, doomed)), "its children are gone", 1.0)
+        wait_until(lambda: not any(map(is_running, doomed)), "its children are gone", within(1))
         assert {each.result().status for each in lost} == {0}
         assert_at_full_size(server, each=4)
         assert serves(server)
@@ -103,15 +106,15 @@ def test_all_children_of_a_killed_worker_are_gone_within_a_second(clients):
 
 @pytest.mark.parametrize("also_workers", [False, True], ids=["arbiter", "arbiter and workers"])
 def test_nothing_is_left_of_a_killed_server_and_its_port_is_free_at_once(clients, also_workers):
-    with gunicorn("--workers", "2") as server:
-        lost = [clients.submit(ask, server, path) for path in ("/hold", "/spin")]
-        wait_until(lambda: busy(server) == 2, "both calls run")
+    with gunicorn("--workers", "2", FLASK_GIPC_MAX_WORKERS="3") as server:
+        lost = [clients.submit(ask, server, path) for path in ("/hold", "/spin", "/spawn")]
+        wait_until(lambda: busy(server) == 2 and programs(server), "all calls run")
         assert_children_hold_nothing(server)
         victims = [server.pid, *(server.workers() if also_workers else ())]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         # Workers look for their arbiter once in a second, and end by themselves.
-        patience = 2.0 if also_workers else 5.0
+        patience = within(2 if also_workers else 5)
         wait_until(lambda: not server.processes(), "no process is left", patience)
         assert {each.result().status for each in lost} <= {0, 500}
         with gunicorn(port=port_of(server)) as successor:

@@ -11,6 +11,7 @@ from tests.chaos.support import (
     gunicorn,
     running_children,
     serves,
+    within,
 )
 from tests.processes import is_running, wait_until
 
@@ -25,7 +26,7 @@ def test_the_children_of_an_aborted_worker_go_too(how):
         doomed = children(server)
         lost.append(clients.submit(ask, server, f"/block/{how}"))
         wait_until(lambda: not is_running(worker), "the worker is aborted")
-        wait_until(lambda: not any(map(is_running, doomed)), "its children are gone", 1.0)
+        wait_until(lambda: not any(map(is_running, doomed)), "its children are gone", within(1))
         assert {call.result().status for call in lost} <= {0, 500}
         assert "WORKER TIMEOUT" in server.log
         assert_at_full_size(server)
