@@ -53,7 +53,7 @@ EVERY_WAY = pytest.mark.parametrize("send", [signal_main, signal_all], ids=["mai
 )
 def test_a_graceful_stop_finishes_calls_that_run_and_calls_that_wait(serve, number, send):
     with serve() as server:
-        with calls(server, 1.0) as sent:
+        with calls(server, 3.0) as sent:
             send(server, number)
         assert [call.result().status for call in sent] == [200, 200, 200]
         assert server.wait() == 0

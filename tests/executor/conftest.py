@@ -30,6 +30,14 @@ def executor(make):
     return make(2)
 
 
+@pytest.fixture
+def gate(tmp_path):
+    """Tasks that ``wait_for`` its path end when it is touched, and not before."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
+
+
 def pytest_collection_modifyitems(items):
     # The executor has a thread, and so have other tests.
     warning = pytest.mark.filterwarnings("ignore:This process.*multi-threaded")

@@ -65,6 +65,13 @@ def sleep(seconds=1000.0):
     return os.getpid()
 
 
+def wait_for(path):
+    """Sleep until there is a file at *path*."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def ignore_and_sleep(path):
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

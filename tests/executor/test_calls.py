@@ -41,13 +41,13 @@ def test_calls_of_many_greenlets_get_their_own_results(executor):
     assert [call.get() for call in calls] == [number**2 for number in range(200)]
 
 
-def test_other_greenlets_run_meanwhile(executor):
-    call = gevent.spawn(executor.offload, tasks.sleep, 0.2)
-    ticks = 0
-    while not call.ready():
+def test_other_greenlets_run_meanwhile(executor, gate):
+    call = gevent.spawn(executor.offload, tasks.wait_for, gate)
+    for _ in range(10):
         gevent.sleep(0.001)
-        ticks += 1
-    assert ticks > 10
+    assert not call.ready()
+    gate.touch()
+    assert call.get()
 
 
 def test_a_large_result_arrives(executor):
@@ -244,29 +244,33 @@ def test_a_waiting_caller_that_an_error_is_thrown_into_is_cancelled_not_failed(m
     hog.kill()
 
 
-def test_waiters_are_served_first_come_first_served(make):
+def test_waiters_are_served_first_come_first_served(make, gate):
     executor = make()
     order = []
-    hog = gevent.spawn(executor.offload, tasks.sleep, 0.2)
+    hog = gevent.spawn(executor.offload, tasks.wait_for, gate)
     wait_cooperatively(lambda: executor.stats().running, "the child is taken")
 
     def call(number):
         executor.offload(tasks.square, number)
         order.append(number)
 
-    gevent.joinall([hog, *(gevent.spawn(call, number) for number in range(10))])
+    waiting = [gevent.spawn(call, number) for number in range(10)]
+    wait_cooperatively(lambda: executor.stats().queued == 10, "all of them wait")
+    gate.touch()
+    gevent.joinall([hog, *waiting], raise_error=True)
     assert order == list(range(10))
 
 
-def test_above_the_queue_limit_calls_are_refused_at_once(make):
+def test_above_the_queue_limit_calls_are_refused_at_once(make, gate):
     executor = make(max_queue=1)
     executor.warm_up()
-    calls = [gevent.spawn(executor.offload, tasks.sleep, 0.3) for _ in range(2)]
+    calls = [gevent.spawn(executor.offload, tasks.wait_for, gate) for _ in range(2)]
     wait_cooperatively(lambda: executor.stats().queued, "one call waits")
     with pytest.raises(gipc.QueueFull):
         executor.offload(tasks.square, 1)
     with pytest.raises(gipc.QueueFull):
         executor.submit(tasks.square, 1)
+    gate.touch()
     gevent.joinall(calls, raise_error=True)
     assert executor.offload(tasks.square, 3) == 9
     assert executor.stats().refused == 2

@@ -106,14 +106,15 @@ def test_a_child_that_dies_takes_what_its_task_started_with_it(make, tmp_path):
     wait_until(lambda: not is_running(pid), "the program is gone")
 
 
-def test_signals_to_everybody_leave_a_running_call_alone(make, tmp_path):
+def test_signals_to_everybody_leave_a_running_call_alone(make, gate):
     executor = make()
     executor.warm_up()
-    call = gevent.spawn(executor.offload, tasks.sleep, 0.5)
+    call = gevent.spawn(executor.offload, tasks.wait_for, gate)
     wait_until(lambda: (gevent.sleep(0), executor.stats().running)[1], "the call runs")
     (child,) = executor.stats().children
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         os.kill(child.pid, number)
+    gate.touch()
     assert call.get() == child.pid
 
 

@@ -24,19 +24,18 @@ def test_futures_bring_results_and_exceptions(executor):
     assert executor.submit(int, "ff", base=16).result(20) == 255
 
 
-def test_result_is_cooperative(executor):
-    future = executor.submit(tasks.sleep, 0.2)
-    ticks = []
-    ticking = gevent.spawn(lambda: [(ticks.append(1), gevent.sleep(0.001)) for _ in range(50)])
-    future.result(20)
-    assert len(ticks) > 10
-    ticking.kill()
+def test_result_is_cooperative(executor, gate):
+    future = executor.submit(tasks.wait_for, gate)
+    opening = gevent.spawn_later(0.01, gate.touch)
+    assert future.result(20)
+    opening.get()
 
 
-def test_result_gives_up_after_its_timeout(executor):
-    future = executor.submit(tasks.sleep, 0.3)
+def test_result_gives_up_after_its_timeout(executor, gate):
+    future = executor.submit(tasks.wait_for, gate)
     with pytest.raises(TimeoutError):
         future.result(0.01)
+    gate.touch()
     assert future.result(20)
 
 
@@ -63,15 +62,16 @@ def test_callbacks_run_when_a_future_is_done(executor):
     wait_until(lambda: results == [9], "the callback ran")
 
 
-def test_a_future_can_be_cancelled_before_it_runs_and_not_later(make):
+def test_a_future_can_be_cancelled_before_it_runs_and_not_later(make, gate):
     executor = make()
-    running = executor.submit(tasks.sleep, 0.3)
+    running = executor.submit(tasks.wait_for, gate)
     waiting = executor.submit(tasks.square, 1)
     wait_until(running.running, "the first one runs")
     assert waiting.cancel()
     assert not running.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
         waiting.result(20)
+    gate.touch()
     assert running.result(20)
     wait_until(lambda: executor.stats().cancelled == 1, "it is counted")
 
@@ -158,7 +158,7 @@ def test_a_consumer_that_is_elsewhere_does_not_keep_the_child_beyond_the_deadlin
     executor = make()
     executor.warm_up()
     path = tmp_path / "pid"
-    stream = executor.stream(tasks.produce_for_ever, str(path), timeout=0.5)
+    stream = executor.stream(tasks.produce_for_ever, str(path), timeout=1)
     next(stream)
     pid = int(path.read_text())
     wait_until(lambda: not is_running(pid), "the child is gone")
@@ -177,12 +177,14 @@ def test_shutdown_lets_calls_finish_and_refuses_new_ones(executor):
     executor.shutdown()
 
 
-def test_shutdown_can_cancel_what_waits(make):
+def test_shutdown_can_cancel_what_waits(make, gate):
     executor = make()
-    running = executor.submit(tasks.sleep, 0.3)
+    running = executor.submit(tasks.wait_for, gate)
     wait_until(running.running, "the first one runs")
     waiting = [executor.submit(tasks.square, number) for number in range(5)]
-    executor.shutdown(cancel_futures=True)
+    executor.shutdown(wait=False, cancel_futures=True)
+    gate.touch()
+    executor.shutdown()
     assert running.result()
     assert all(future.cancelled() for future in waiting)
 

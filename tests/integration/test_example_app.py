@@ -75,7 +75,7 @@ def test_concurrent_requests_get_their_own_results(unlimited, clients):
 
 
 def test_ping_is_answered_while_every_child_is_busy(unlimited, clients):
-    sleepers = [clients.submit(unlimited.get, "/sleep/60?timeout=3") for _ in range(4)]
+    sleepers = [clients.submit(unlimited.get, "/sleep/60?timeout=5") for _ in range(4)]
     unlimited.wait_until_running(2, queued=2)
     assert unlimited.get("/ping").text == "pong"
     assert not any(sleeper.done() for sleeper in sleepers)
@@ -115,7 +115,7 @@ def test_a_child_that_is_killed_fails_its_own_request_only(unlimited, clients):
 
 
 def test_saturation_is_a_503_with_retry_after(unlimited, clients):
-    waiting = [clients.submit(unlimited.get, "/sleep/60?timeout=2") for _ in range(4)]
+    waiting = [clients.submit(unlimited.get, "/sleep/60?timeout=5") for _ in range(4)]
     unlimited.wait_until_running(2, queued=2)
     response = unlimited.get("/primes/10")
     assert response.status_code == 503
