@@ -8,11 +8,12 @@ import io
 import json
 import os
 import sysconfig
-from multiprocessing import reduction, spawn, util
+from multiprocessing import forkserver, reduction, spawn, util
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.forkserver import ForkServer, read_signed
 from typing import Any
 
+from gipc._executor.descriptors import blank, open_descriptors
 from gipc._gevent import close_fd
 from gipc._popen import ForkServerPopen, close_fds, launcher
 from gipc._process import _GProcess
@@ -40,7 +41,11 @@ class PoolProcess(_GProcess):
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         if self._gipc_method == "fork":
             own = {handle._fd for handle in self._args[:3]}
-            _blank_descriptors(own | {0, 1, 2, parent_sentinel})
+            blank(open_descriptors() - own - {0, 1, 2, parent_sentinel})
+        elif self._gipc_method == "forkserver":
+            # Its server alone decides how long it lives. Whatever a task leaves behind
+            # would keep it.
+            stop_fork_server(forkserver._forkserver)
         return super()._bootstrap(parent_sentinel)
 
 
@@ -161,17 +166,3 @@ def stop_fork_server(server: Any) -> None:
     fd, server._forkserver_alive_fd = server._forkserver_alive_fd, None
     if fd is not None:
         close_fd(fd)
-
-
-def _blank_descriptors(keep: set[Any]) -> None:
-    # They are replaced, not closed: objects of the parent live on in this process,
-    # and when one is collected it must not close a descriptor that is the child's.
-    null = os.open(os.devnull, os.O_RDWR)
-    for name in os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"):
-        fd = int(name)
-        if fd not in keep and fd != null:
-            try:
-                os.dup2(null, fd, inheritable=False)
-            except OSError:  # it was the listing's own
-                continue
-    close_fd(null)

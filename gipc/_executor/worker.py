@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import importlib
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gipc._executor import lifeline
+from gipc._executor.descriptors import blank
 from gipc._executor.protocol import (
     CALL,
     END,
@@ -43,6 +45,9 @@ _SERVER_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 #: session would take Linux a millisecond, as it schedules each one by itself.
 apart = False
 
+#: Whether this process serves, and is not one that a task has forked.
+_serving = False
+
 
 @dataclasses.dataclass(frozen=True)
 class Orders:
@@ -63,6 +68,7 @@ def work(requests: _GIPCReader, replies: _GIPCWriter, life: _GIPCReader, orders:
     _leave_group()
     lifeline.hold(life._fd)
     _leave_signals_to_the_server()
+    _be_the_only_one_to_serve(requests._fd, replies._fd, life._fd)
     with contextlib.suppress(EOFError, BrokenPipeError):  # the server is done with it
         _serve_all(requests._frames, replies._frames, orders)
 
@@ -96,6 +102,20 @@ def _leave_signals_to_the_server() -> None:
     os.register_at_fork(after_in_child=_restore_signals)
 
 
+def _be_the_only_one_to_serve(*pipes: int) -> None:
+    # A process that a task forks may come back from it: its reply would be taken for
+    # the next call's. And while it held a pipe, this one's end would not be seen there.
+    global _serving
+    _serving = True
+    os.register_at_fork(after_in_child=functools.partial(_stop_serving, pipes))
+
+
+def _stop_serving(pipes: tuple[int, ...]) -> None:
+    global _serving
+    _serving = False
+    blank(pipes)
+
+
 def _ignore(number: int, frame: object) -> None:
     pass
 
@@ -126,7 +146,11 @@ def _serve(kind: int, request: Parts, writer: FrameWriter, max_memory: int | Non
                 send(writer, ITEM, _encode_result(item, function))
             kind, reply = END, [b""]
     except BaseException as error:
+        if not _serving:
+            raise
         kind, reply = ERROR, encode_error(error)
+    if not _serving:
+        sys.exit()
     _flush()
     if max_memory is not None and resident_memory() > max_memory:
         kind |= LEAVING

@@ -103,6 +103,32 @@ def run_sleep(path):
     leave_pid(path)
 
 
+def fork(end):
+    """Return the exit code of a forked process that leaves the task by *end*."""
+    pid = os.fork()
+    if pid == 0:
+        return end()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def fork_and_count_to(n):
+    """Yield, also in a forked process, which comes first."""
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    yield from range(n)
+
+
+def detach(path, end):
+    """Leave a process with a session of its own behind, whose pid is in a file."""
+    if os.fork() == 0:
+        os.setsid()
+        leave_pid(path)
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return end()
+
+
 def compute_for_ever(path):
     with open(path, "w") as file:
         file.write(str(os.getpid()))

@@ -1,5 +1,6 @@
 """The children of an executor: how they live, and that they end."""
 
+import functools
 import os
 import signal
 import socket
@@ -106,6 +107,46 @@ def test_a_child_that_dies_takes_what_its_task_started_with_it(make, tmp_path):
     wait_until(lambda: not is_running(pid), "the program is gone")
 
 
+WAYS_TO_LEAVE = {
+    "return": (os.getpid, 0),
+    "raise": (functools.partial(tasks.fail, "bad"), 1),
+    "exit": (functools.partial(tasks.leave, 3), 3),
+}
+
+
+@pytest.mark.parametrize(("end", "code"), WAYS_TO_LEAVE.values(), ids=WAYS_TO_LEAVE)
+def test_a_process_that_a_task_has_forked_does_not_answer_for_it(make, end, code):
+    executor = make()
+    assert executor.offload(tasks.fork, end) == code
+    assert [executor.offload(tasks.square, n) for n in range(3)] == [0, 1, 4]
+
+
+def test_what_a_forked_process_yields_is_not_in_the_stream(make):
+    executor = make()
+    for _ in range(2):
+        assert list(executor.stream(tasks.fork_and_count_to, 3)) == [0, 1, 2]
+
+
+@pytest.fixture
+def detached(tmp_path):
+    """Where a process that detaches itself writes its pid."""
+    path = tmp_path / "pid"
+    yield path
+    os.kill(int(path.read_text()), signal.SIGKILL)
+
+
+def test_a_childs_death_is_noticed_when_its_task_has_detached_a_process(make, detached):
+    with pytest.raises(gipc.ChildDied):
+        make().offload(tasks.detach, str(detached), tasks.die, timeout=10)
+
+
+def test_shutdown_does_not_wait_for_a_process_that_a_task_has_detached(make, detached):
+    executor = make()
+    executor.offload(tasks.detach, str(detached), os.getpid)
+    executor.shutdown()
+    assert is_running(int(detached.read_text()))
+
+
 def test_signals_to_everybody_leave_a_running_call_alone(make, gate):
     executor = make()
     executor.warm_up()
@@ -151,6 +192,7 @@ ENDINGS = {
     "a future nobody waits for": "executor.submit(tasks.sleep, 0.2)",
     "a call in a greenlet": "gevent.spawn(executor.offload, tasks.sleep); gevent.sleep(0.1)",
     "an exception": "raise SystemExit(0)",
+    "a program that a task has started": "executor.offload(tasks.start_sleep)",
     "an executor that nobody used": "unused = gipc.ProcessPoolExecutor(2, sys.argv[1])",
 }
 
