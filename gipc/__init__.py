@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import gevent  # noqa: F401  # it takes the thread that imports it first for the main one
+
 from gipc._exceptions import (
     ChildDied,
     GIPCClosed,
@@ -33,8 +35,8 @@ __all__ = [
     "start_process",
 ]
 
-# Imported when they are first asked for, so that a program that has gipc among its
-# imports starts as fast as without.
+# Imported when they are first asked for, so that a program that has gipc beside gevent
+# among its imports starts as fast as without.
 _HOMES = {
     "ProcessPoolExecutor": "gipc._executor.executor",
     "pipe": "gipc._handles",

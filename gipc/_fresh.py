@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Collection
 from typing import Any
 
@@ -28,11 +29,20 @@ def start_afresh(signal_mask: Collection[int] | None = None) -> None:
     if sys.platform != "win32":
         replace_hub_after_fork()
         _forget_fork_server()
+        _make_this_thread_the_main_one()
     signal.set_wakeup_fd(-1)  # the parent's, if any
     for number in SIGNALS_TO_RESET:
         _set_handler(number, _DEFAULT)
     if signal_mask is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
+
+
+def _make_this_thread_the_main_one() -> None:
+    # Before Python 3.13, a forked child of a thread that threading has met, but not
+    # started, has no main thread, and ends in an AssertionError.
+    module: Any = threading
+    if isinstance(module.main_thread(), module._DummyThread):
+        module._main_thread = module._MainThread()
 
 
 def _forget_fork_server() -> None:

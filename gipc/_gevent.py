@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -160,6 +161,8 @@ def watch_child(pid: int, callback: Callable[[], None]) -> Any:
     """
     if sys.platform != "linux" or not in_main_thread():
         return None
+    if original("_thread", "get_native_id")() != os.getpid():
+        return None  # gevent's main thread is not the one that may set signal handlers
     handler = original("signal", "getsignal")(signal.SIGCHLD)
     installed = bool(caught_signals() >> (signal.SIGCHLD - 1) & 1)
     if handler is None or callable(handler):

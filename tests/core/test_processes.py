@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 
 import gevent
@@ -373,6 +374,35 @@ def start_and_join():
 
 def test_a_child_can_be_started_and_joined_in_another_native_thread():
     assert in_thread(start_and_join) == ("hello", 0)
+
+
+def test_a_child_of_a_thread_that_the_threading_module_has_met_ends_in_order():
+    assert in_thread(lambda: threading.current_thread() and start_and_join()) == ("hello", 0)
+
+
+FIRST_IN_A_THREAD = """
+import sys, threading
+{outside}
+
+def start_and_join():
+    {inside}
+    child = gipc.start_process(sys.exit, (3,), mp_context={method!r})
+    child.join()
+    print(child.exitcode)
+
+if __name__ == "__main__":
+    thread = threading.Thread(target=start_and_join)
+    thread.start()
+    thread.join()
+"""
+
+
+@every_method
+@pytest.mark.parametrize("where", ["outside", "inside"])
+def test_a_thread_can_be_the_first_to_use_gipc(method, where, tmp_path):
+    imports = {"outside": "", "inside": ""} | {where: "import gipc"}
+    result = run_script(tmp_path, FIRST_IN_A_THREAD.format(**imports, method=method))
+    assert (result.stdout, result.stderr) == ("3\n", "")
 
 
 def start_and_join_among_greenlets():
