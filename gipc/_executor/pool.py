@@ -137,13 +137,13 @@ class Pool:
         could be started. What is raised comes from outside.
         """
         with self._guard:
+            if self._cancelled:
+                return CancelledError("the executor was shut down")
             if self._idle and not self._waiting and self._lent < self._settings.max_workers:
                 child = self._lend(self._idle.pop())
                 if child.leaving:
                     self._settle()
                 return child
-            if self._cancelled:
-                return CancelledError()
             if self._hopeless() and self._pausing():
                 return _again(self._problem)
             ticket = Ticket()

@@ -4,6 +4,7 @@ import concurrent.futures
 import gc
 import os
 import signal
+import threading
 from pathlib import Path
 
 import gevent
@@ -186,6 +187,24 @@ def test_shutdown_can_cancel_what_waits(make, gate):
     gate.touch()
     executor.shutdown()
     assert running.result()
+    assert all(future.cancelled() for future in waiting)
+
+
+def test_shutdown_can_cancel_what_the_executor_has_not_looked_at_yet(make, gate):
+    executor = make()
+    done, proceed = threading.Event(), threading.Event()
+
+    def hold_up(_):  # the executor's thread
+        done.set()
+        proceed.wait(20)
+
+    executor.submit(tasks.wait_for, gate).add_done_callback(hold_up)
+    gate.touch()
+    assert done.wait(20)
+    waiting = [executor.submit(tasks.square, number) for number in range(5)]
+    executor.shutdown(wait=False, cancel_futures=True)
+    proceed.set()
+    executor.shutdown()
     assert all(future.cancelled() for future in waiting)
 
 
