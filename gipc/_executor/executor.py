@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import concurrent.futures
 import enum
 import itertools
@@ -12,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from multiprocessing import util
 from multiprocessing.context import BaseContext
 from typing import Any, Final, Literal, TypeVar, TypeVarTuple
 
@@ -21,7 +21,7 @@ from gipc._executor.engine import Engine, Stream
 from gipc._executor.futures import Future
 from gipc._executor.settings import check_seconds, check_settings
 from gipc._executor.stats import Stats
-from gipc._executor.thread import join_threads
+from gipc._executor.thread import forget_threads, join_threads
 from gipc._executor.worker import run_chunk
 
 T = TypeVar("T")
@@ -41,8 +41,10 @@ class Inherit(enum.Enum):
 INHERIT: Final = Inherit.INHERIT
 Timeout = float | Literal[Inherit.INHERIT] | None
 
-#: Seconds that the interpreter's exit waits for children to end, at most.
+#: Seconds that a process's exit waits for children to end, at most.
 _LAST_WAIT = 10.0
+#: Among the finalizers of multiprocessing: before those that it has itself.
+_FIRST = 100
 
 # All executors of this process that are in use somewhere.
 _executors: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
@@ -305,11 +307,19 @@ def _shut_down_all() -> None:
 
 def _start_all_afresh() -> None:
     abandon_all()
+    forget_threads()
     for executor in list(_executors):
         executor._engine.start_afresh()
+    _shut_down_all_at_exit()
 
 
-# Before multiprocessing's own handler, which would wait for the children.
-atexit.register(_shut_down_all)
+def _shut_down_all_at_exit(_: object = None) -> None:
+    # Multiprocessing joins the children after that, in its own processes too.
+    util.Finalize(None, _shut_down_all, exitpriority=_FIRST)
+
+
+_shut_down_all_at_exit()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_all_afresh)
+# A child of multiprocessing forgets what its parent's finalizers are.
+util.register_after_fork(_shut_down_all_at_exit, _shut_down_all_at_exit)

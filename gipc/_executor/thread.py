@@ -82,3 +82,8 @@ def join_threads(deadline: float) -> None:
     """
     for running in list(_running):
         running.acquire(True, remaining(deadline))
+
+
+def forget_threads() -> None:
+    """Wait for no thread of the process that this one was forked from."""
+    _running.clear()

@@ -176,6 +176,26 @@ def test_a_forked_process_has_children_of_its_own(make):
     wait_until(lambda: not is_running(theirs), "its child ended with it")
 
 
+def test_a_child_process_that_forgets_an_executor_ends(method):
+    child = gipc.start_process(tasks.use_and_forget, (method,), mp_context=method)
+    assert exit_code_of(child) == 3
+
+
+def test_a_forked_child_process_that_uses_its_parents_executor_ends(make):
+    executor = make()
+    child = gipc.start_process(lambda: sys.exit(executor.offload(abs, -3)), mp_context="fork")
+    assert exit_code_of(child) == 3
+    assert executor.offload(abs, -4) == 4
+
+
+def exit_code_of(child):
+    child.join(20)
+    try:
+        return child.exitcode
+    finally:
+        child.kill()
+
+
 PROGRAM = """
 import os, sys
 import gevent, gipc
@@ -192,6 +212,7 @@ ENDINGS = {
     "a future nobody waits for": "executor.submit(tasks.sleep, 0.2)",
     "a call in a greenlet": "gevent.spawn(executor.offload, tasks.sleep); gevent.sleep(0.1)",
     "an exception": "raise SystemExit(0)",
+    "a copy of it that was forked": "os.fork(); executor.offload(tasks.square, 3)",
     "a program that a task has started": "executor.offload(tasks.start_sleep)",
     "an executor that nobody used": "unused = gipc.ProcessPoolExecutor(2, sys.argv[1])",
 }
