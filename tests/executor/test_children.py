@@ -197,9 +197,13 @@ def exit_code_of(child):
 
 
 PROGRAM = """
-import os, sys
+import os, sys, warnings
 import gevent, gipc
 from tests.executor import tasks
+
+def fork():
+    with warnings.catch_warnings(action="ignore"):  # it has threads: Python 3.12 warns
+        os.fork()
 
 if __name__ == "__main__":
     executor = gipc.ProcessPoolExecutor(2, sys.argv[1])
@@ -212,7 +216,7 @@ ENDINGS = {
     "a future nobody waits for": "executor.submit(tasks.sleep, 0.2)",
     "a call in a greenlet": "gevent.spawn(executor.offload, tasks.sleep); gevent.sleep(0.1)",
     "an exception": "raise SystemExit(0)",
-    "a copy of it that was forked": "os.fork(); executor.offload(tasks.square, 3)",
+    "a copy of it that was forked": "fork(); executor.offload(tasks.square, 3)",
     "a program that a task has started": "executor.offload(tasks.start_sleep)",
     "an executor that nobody used": "unused = gipc.ProcessPoolExecutor(2, sys.argv[1])",
 }
