@@ -13,6 +13,7 @@ from gipc._exceptions import ChildDied, OffloadError
 from gipc._executor.child import Child
 from gipc._executor.launch import (
     forget_fork_server,
+    forget_parents_directory,
     make_fork_server,
     server_pid,
     stop_fork_server,
@@ -40,7 +41,7 @@ class Keeper:
         self._pool = pool
         self._settings = settings
         self._thread = HubThread()
-        self._server: ForkServer | None = None
+        self._servers: list[ForkServer] = []  # the last one forks
         self._count = 0
         self._starts: Any = None
         self._expiring = False
@@ -100,17 +101,23 @@ class Keeper:
         name = f"gipc-{self._count}"
         if settings.method != "forkserver":
             return Child(settings.orders, settings.method, None, name)
-        if self._server is None:
-            self._server = make_fork_server(settings.orders.preload)
-        server = self._server
+        if not self._servers:
+            self._servers.append(make_fork_server(settings.orders.preload))
+        server = self._servers[-1]
         try:
             return Child(settings.orders, settings.method, server, name)
         except (ChildProcessError, EOFError, ConnectionError):
             # The server was killed, and somebody else may know its end already.
-            if self._server is server:  # otherwise another start has replaced it
+            lost = True
+        except FileNotFoundError:
+            # Its socket was removed. It can still tell how its children end.
+            lost = False
+        if self._servers[-1] is server:  # otherwise another start has replaced it
+            if lost:
+                self._servers.pop()
                 self.post(self._end_server, server)
-                self._server = make_fork_server(settings.orders.preload)
-            return Child(settings.orders, settings.method, self._server, name)
+            self._servers.append(make_fork_server(settings.orders.preload))
+        return Child(settings.orders, settings.method, self._servers[-1], name)
 
     def retire(self, child: Child) -> None:
         """Let a child end by itself, and make sure of it."""
@@ -125,10 +132,9 @@ class Keeper:
             gevent.sleep(remaining(next_look))
 
     def finish(self) -> None:
-        """End the fork server and the thread, when no child is left."""
-        if self._server is not None:
-            self._end_server(self._server)
-            self._server = None
+        """End the fork servers and the thread, when no child is left."""
+        while self._servers:
+            self._end_server(self._servers.pop())
         self._pool.finished()
         self._thread.stop()
 
@@ -146,9 +152,10 @@ class Keeper:
         forget_fork_server(server)
 
     def abandon(self) -> None:
-        """Let go of the fork server, in a process that was forked."""
-        if self._server is not None:
-            stop_fork_server(self._server)
+        """Let go of the fork servers, in a process that was forked."""
+        for server in self._servers:
+            stop_fork_server(server)
+            forget_parents_directory()
 
 
 class _Unfit(Exception):

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sysconfig
-from multiprocessing import forkserver, reduction, spawn, util
+from multiprocessing import forkserver, process, reduction, spawn, util
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.forkserver import ForkServer, read_signed
 from typing import Any
@@ -120,6 +120,7 @@ class _ForkServer(ForkServer):
         if self._is_running():
             return
         former = self._forkserver_address
+        _forget_lost_directory()
         data = _preparation_data("")
         os.environ[MAIN] = json.dumps({key: data[key] for key in _MAIN_KEYS if key in data})
         try:
@@ -152,6 +153,27 @@ def server_pid(server: Any) -> int | None:
 def forget_fork_server(server: Any) -> None:
     """Clear away what a fork server that has ended has left."""
     _remove_socket(server._forkserver_address)
+
+
+def forget_parents_directory() -> None:
+    """Have multiprocessing make a directory for sockets, in a process that was forked.
+
+    The parent removes the other one at its end.
+    """
+    _configuration().pop("tempdir", None)
+
+
+def _forget_lost_directory() -> None:
+    # Whatever tidies temporary directories up may have removed it.
+    directory = _configuration().get("tempdir")
+    if directory is not None and not os.path.isdir(directory):
+        _configuration().pop("tempdir")
+
+
+def _configuration() -> dict[str, Any]:
+    current: Any = process.current_process()
+    config: dict[str, Any] = current._config
+    return config
 
 
 def _remove_socket(path: str | None) -> None:

@@ -197,7 +197,8 @@ def exit_code_of(child):
 
 
 PROGRAM = """
-import os, sys, warnings
+import os, shutil, sys, warnings
+from multiprocessing import util
 import gevent, gipc
 from tests.executor import tasks
 
@@ -235,6 +236,20 @@ KILLED = """
         gevent.sleep(0.01)
     os.kill(os.getpid(), 9)
 """
+
+
+BEREFT = """
+    shutil.rmtree(util.get_temp_dir())
+    try:
+        executor.offload(tasks.die)
+    except gipc.ChildDied:
+        print(executor.offload(tasks.square, 3))
+"""
+
+
+def test_children_are_started_after_the_temporary_files_were_removed(method, tmp_path):
+    result, _ = run_program(method, tmp_path, BEREFT)
+    assert (result.returncode, result.stdout) == (0, "9\n")
 
 
 @pytest.mark.parametrize("task", [tasks.leave_pid, tasks.compute_for_ever, tasks.run_sleep])
