@@ -19,6 +19,7 @@ from .support import (
     METHOD,
     METHODS,
     block_for_ever,
+    default_mode_only,
     every_method,
     exit_code,
     in_child,
@@ -397,6 +398,7 @@ if __name__ == "__main__":
 """
 
 
+@default_mode_only
 @every_method
 @pytest.mark.parametrize("where", ["outside", "inside"])
 def test_a_thread_can_be_the_first_to_use_gipc(method, where, tmp_path):
