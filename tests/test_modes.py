@@ -29,7 +29,7 @@ ONCE = [
     ("method", "patched", "loop", "transport"),
     [*MODES, *(pytest.param(*mode, marks=pytest.mark.once) for mode in ONCE)],
 )
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_core_passes_with(method, patched, loop, transport):
     passes(
         "tests/core",
@@ -40,12 +40,12 @@ def test_the_core_passes_with(method, patched, loop, transport):
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_executor_passes_when_monkey_patched():
     passes("tests/executor", "-k", "not spawn", GIPC_TEST_PATCHED="1")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.once
 def test_the_executor_passes_with_another_loop():
     passes("tests/executor", "-k", "not spawn", GEVENT_LOOP="libuv-cffi")
