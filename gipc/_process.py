@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from multiprocessing import process as process_module
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -64,11 +66,28 @@ class _GProcess(multiprocessing.Process):
         self._popen.watch()  # pyright: ignore[reportOptionalMemberAccess]  # it has started
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        _starting.reset()
         start_afresh(self._signal_mask)
         settle_in_child(find_handles(self._args, self._kwargs))
         exitcode: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]
         return exitcode
+
+
+# Children of the process that this one was forked from. They are never collected, as
+# their watchers belong to event loops of that process.
+_of_parent: list[_GProcess] = []
+
+
+def _forget_children() -> None:
+    # At its end multiprocessing would ask each of them, terminate the daemons, and join
+    # the others. And another thread may have been about to start one, or to ask.
+    _starting.reset()
+    children: set[Any] = vars(process_module)["_children"]
+    _of_parent.extend(child for child in children if isinstance(child, _GProcess))
+    children.difference_update(_of_parent)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_children)
 
 
 def start_process(

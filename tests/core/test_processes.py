@@ -462,6 +462,67 @@ def test_many_threads_and_greenlets_can_join_one_child(blocked_child):
     assert blocked_child.exitcode == -signal.SIGKILL
 
 
+# Processes that the program forks by itself.
+
+
+FORKED = """
+import os, sys, time
+import gipc
+
+if __name__ == "__main__":
+    for daemon in (True, False):
+        child = gipc.start_process(time.sleep, (1000,), daemon=daemon, mp_context={method!r})
+        pid = os.fork()
+        if pid == 0:
+            sys.exit()
+        print(os.waitpid(pid, 0)[1], child.is_alive())
+        child.kill()
+        child.join()
+"""
+
+
+@default_mode_only
+@every_method
+def test_a_forked_process_leaves_the_children_of_its_parent_alone(method, tmp_path):
+    result = run_script(tmp_path, FORKED.format(method=method))
+    assert (result.stdout, result.stderr) == ("0 True\n0 True\n", "")
+
+
+FORKED_DURING_A_START = """
+import os, sys, threading, warnings
+import gipc
+
+class Slow:
+    def __reduce__(self):
+        starting.set()
+        proceed.wait(60)
+        return int, ()
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    starting, proceed = threading.Event(), threading.Event()
+    start = {{"args": (Slow(),), "target": abs, "mp_context": "spawn"}}
+    thread = threading.Thread(target=gipc.start_process, kwargs=start)
+    thread.start()
+    starting.wait()
+    pid = os.fork()
+    if pid == 0:
+        child = gipc.start_process(sys.exit, (3,), mp_context={method!r})
+        child.join()
+        os._exit(child.exitcode)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    proceed.set()
+    thread.join()
+"""
+
+
+@default_mode_only
+@every_method
+def test_a_process_that_is_forked_while_a_child_starts_can_start_its_own(method, tmp_path):
+    result = run_script(tmp_path, FORKED_DURING_A_START.format(method=method))
+    assert result.stdout == "3\n"
+
+
 # The end of the program.
 
 
