@@ -489,7 +489,7 @@ def test_a_forked_process_leaves_the_children_of_its_parent_alone(method, tmp_pa
 
 
 FORKED_DURING_A_START = """
-import os, sys, threading, warnings
+import os, signal, sys, threading, warnings
 import gipc
 
 class Slow:
@@ -507,6 +507,7 @@ if __name__ == "__main__":
     starting.wait()
     pid = os.fork()
     if pid == 0:
+        signal.alarm(60)  # it must not outlive a test that fails
         child = gipc.start_process(sys.exit, (3,), mp_context={method!r})
         child.join()
         os._exit(child.exitcode)

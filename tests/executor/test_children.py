@@ -212,6 +212,31 @@ if __name__ == "__main__":
     {ending}
 """
 
+
+@pytest.fixture
+def run_program(method, tmp_path):
+    """Runs a program; returns what came of it, and what its processes are known by."""
+    path = tmp_path / "program.py"
+    name, value = "GIPC_TEST_PROGRAM", str(tmp_path)
+    mark = f"{name}={value}"
+
+    def run(ending):
+        path.write_text(PROGRAM.format(ending=ending))
+        result = subprocess.run(
+            [sys.executable, str(path), method, str(tmp_path / "pid")],
+            env=os.environ | {name: value, "PYTHONPATH": os.getcwd()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return result, mark
+
+    yield run
+    for pid in pids_with_environment(mark):  # of a test that has failed
+        os.kill(pid, signal.SIGKILL)
+
+
 ENDINGS = {
     "a forgotten executor": "pass",
     "a future nobody waits for": "executor.submit(tasks.sleep, 0.2)",
@@ -224,8 +249,8 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
-def test_a_program_ends_without_hanging_and_leaves_nothing(method, tmp_path, ending):
-    result, mark = run_program(method, tmp_path, ending)
+def test_a_program_ends_without_hanging_and_leaves_nothing(run_program, ending):
+    result, mark = run_program(ending)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     wait_until(lambda: not pids_with_environment(mark), "no process is left")
 
@@ -247,28 +272,13 @@ BEREFT = """
 """
 
 
-def test_children_are_started_after_the_temporary_files_were_removed(method, tmp_path):
-    result, _ = run_program(method, tmp_path, BEREFT)
+def test_children_are_started_after_the_temporary_files_were_removed(run_program):
+    result, _ = run_program(BEREFT)
     assert (result.returncode, result.stdout) == (0, "9\n")
 
 
 @pytest.mark.parametrize("task", [tasks.leave_pid, tasks.compute_for_ever, tasks.run_sleep])
-def test_when_the_server_is_killed_its_children_are_gone(method, tmp_path, task):
-    result, mark = run_program(method, tmp_path, KILLED.format(task=f"tasks.{task.__name__}"))
+def test_when_the_server_is_killed_its_children_are_gone(run_program, task):
+    result, mark = run_program(KILLED.format(task=f"tasks.{task.__name__}"))
     assert result.returncode == -signal.SIGKILL
     wait_until(lambda: not pids_with_environment(mark), "no process is left")
-
-
-def run_program(method, tmp_path, ending):
-    path = tmp_path / "program.py"
-    path.write_text(PROGRAM.format(ending=ending))
-    name, value = "GIPC_TEST_PROGRAM", str(tmp_path)
-    result = subprocess.run(
-        [sys.executable, str(path), method, str(tmp_path / "pid")],
-        env=os.environ | {name: value, "PYTHONPATH": os.getcwd()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return result, f"{name}={value}"
