@@ -3,4 +3,4 @@
 
 def pytest_collection_modifyitems(items):
     # Whole suites begin first: the other tests fill the time until they have ended.
-    items.sort(key=lambda item: item.path.name != "test_modes.py")
+    items.sort(key=lambda item: item.path.name != "check_modes.py")

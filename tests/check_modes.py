@@ -1,4 +1,7 @@
-"""The suites again, in every mode that makes sense: no copies of them."""
+"""The suites again, in every mode that makes sense: no copies of them.
+
+Not collected by `make test`, since it takes as long as all the rest: `make modes` runs it.
+"""
 
 import os
 import subprocess
