@@ -17,7 +17,7 @@ from gipc._exceptions import (
     QueueFull,
 )
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # and for PyInstaller, which finds modules by their imports
     from gipc._executor.executor import ProcessPoolExecutor
     from gipc._handles import pipe
     from gipc._process import start_process

@@ -85,6 +85,16 @@ def signal_of(exitcode: int | None) -> _signal.Signals | None:
         return None
 
 
+def fate_of(exitcode: int | None) -> str:
+    """How a process ended, in words."""
+    number = signal_of(exitcode)
+    if number is not None:
+        return f"was killed by {number.name}"
+    if exitcode is not None and exitcode < 0:
+        return f"was killed by signal {-exitcode}"
+    return f"exited with code {exitcode}"
+
+
 class RemoteTraceback(Exception):
     """The traceback of an error in a child, as the cause of the error in the caller."""
 

@@ -47,7 +47,7 @@ _NOTHING = memoryview(b"")
 #: The kind of a body that its reader may write to, when it is large.
 BUFFER = 7
 #: More kinds than this are not in use: the header is not one.
-_KIND_LIMIT = 16
+_KIND_LIMIT = 32
 
 
 class NotAFrame(GIPCError):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from gipc._gevent import original, replace_hub_after_fork
+from gipc._gevent import original, release_signals, replace_hub_after_fork
 
 #: The signals that get their default disposition in a child. SIGPIPE does not: a
 #: child that writes to a vanished reader is to see an error, as its parent does.
@@ -18,23 +18,39 @@ SIGNALS_TO_RESET = sorted(
 )
 
 # Past the enumerations of the signal module, which take longer than the rest of it.
-_set_handler, _DEFAULT = original("_signal", "signal"), original("_signal", "SIG_DFL")
+set_handler = original("_signal", "signal")
+DEFAULT, IGNORE = original("_signal", "SIG_DFL"), original("_signal", "SIG_IGN")
 
 
-def start_afresh(signal_mask: Collection[int] | None = None) -> None:
+def start_afresh(signal_mask: Collection[int] | None) -> None:
     """Make this child independent. To be called first of all, in its main thread.
 
-    *signal_mask* takes effect when the signals have their dispositions.
+    :param signal_mask: for a child that was forked from its parent. It takes effect when the
+        signals have their dispositions. None for any other child: the event loop that it
+        has, if any, was made by its own import of modules.
     """
-    if sys.platform != "win32":
+    if signal_mask is not None:
         replace_hub_after_fork()
         _forget_fork_server()
         _make_this_thread_the_main_one()
+    else:
+        release_signals()
     signal.set_wakeup_fd(-1)  # the parent's, if any
     for number in SIGNALS_TO_RESET:
-        _set_handler(number, _DEFAULT)
+        set_handler(number, DEFAULT)
     if signal_mask is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
+
+
+def reseed() -> None:
+    """Have NumPy's global random numbers differ from those of other children.
+
+    Those of the module random do by themselves. Generators that a module has made are
+    known to nobody.
+    """
+    module: Any = sys.modules.get("numpy.random")
+    if module is not None:
+        module.seed()
 
 
 def _make_this_thread_the_main_one() -> None:

@@ -110,6 +110,42 @@ def replace_hub_after_fork() -> None:
         _hub_local.set_hub(hub_class(default=True))
 
 
+def release_signals() -> None:
+    """Have this thread's event loop, if there is one, let go of the signals that it handles.
+
+    Watchers that are made later install their handlers again.
+    """
+    hub = get_hub_if_exists()
+    if hub is not None and sys.platform != "win32":
+        hub.loop.reset_sigchld()
+        _stop_signal_watchers(hub)
+
+
+def make_and_destroy_a_hub() -> None:
+    """Have the event library open what it keeps open (libuv: a pipe for signals)."""
+    if gevent.config.loop.__module__.startswith("gevent.libuv"):
+        gevent.get_hub().destroy(destroy_loop=True)
+
+
+def destroy_unused_hub() -> bool:
+    """Destroy this thread's hub if nobody uses it. Return whether there is one left.
+
+    In a monkey-patched process the import of many a module makes one, to try something out.
+    """
+    hub = get_hub_if_exists()
+    if hub is None:
+        return False
+    if hub or any(not _is_thread_local(each) for each in gc.get_referrers(hub)):
+        return True  # it has run, or something waits to use it
+    hub.destroy(destroy_loop=True)
+    return False
+
+
+def _is_thread_local(referrer: Any) -> bool:
+    """Whether *referrer* is where gevent keeps a thread's hub."""
+    return type(referrer) is dict and {"Hub", "hub", "loop"} <= referrer.keys()
+
+
 def _inherited_loops(hub: Any, loop_class: Any) -> list[Any]:
     if in_main_thread():
         return [hub.loop]

@@ -6,18 +6,20 @@ only: what they wait for, they wait for cooperatively.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing import util
-from typing import Any
+from typing import Any, NoReturn
 
+from gipc._core.patience import Patience
 from gipc._gevent import (
     close_fd,
     get_hub_if_exists,
@@ -26,7 +28,7 @@ from gipc._gevent import (
     original,
     quiet_fork_hooks,
 )
-from gipc._ready import READ, close_watcher, io_watcher, is_readable, wait_for
+from gipc._ready import READ, close_watcher, io_watcher, is_broken, is_past, is_readable, wait_for
 
 
 def close_fds(*fds: int) -> None:
@@ -54,6 +56,22 @@ class _CooperativePopen:
 
     def _set_up_collecting(self) -> None:
         raise NotImplementedError
+
+    def finish(self, life: int | None, patience: Patience) -> None:
+        """Do what remains to be done for the start, cooperatively.
+
+        :param life: the child's lifeline, if it has one.
+        :param patience: for the child to be there, and to take what is sent to it.
+        :raises TimeoutError: it was not, or has not.
+        """
+
+    @property
+    def has_read(self) -> bool:
+        """Whether the child has begun to read what it is to be."""
+        return True
+
+    def give_up(self) -> None:
+        """End a child that could not be started to the end, if there is one."""
 
     def _collect(self) -> int | None:
         """The exit code when the child has ended, else None. Never blocks."""
@@ -98,9 +116,13 @@ class _CooperativePopen:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._in_use():
             while self.poll() is None:
-                if not wait_for(self._exit_fd, deadline):
+                if not self._wait_for_news(deadline) and is_past(deadline):
                     return self.poll()
             return self.returncode
+
+    def _wait_for_news(self, deadline: float | None) -> bool:
+        """Wait for what may be the child's end, until *deadline* or for a shorter time."""
+        return wait_for(self._exit_fd, deadline)
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -157,22 +179,36 @@ if sys.platform == "win32":
     LAUNCHERS: dict[str, Any] = {"spawn": SpawnPopen}
 
 else:
+    import fcntl
+    import termios
     from multiprocessing import popen_fork, popen_forkserver, popen_spawn_posix
-    from multiprocessing.forkserver import read_signed
 
+    from gipc._core.forkserver import ForkServer, shared_fork_server
+    from gipc._core.interpreter import launch
+    from gipc._core.lifeline import tie
+    from gipc._core.newborn import end_with
+    from gipc._core.pickles import pickled_for
+    from gipc._core.preparation import preparation_data
+    from gipc._core.tracker import kept_by_fork
+    from gipc._core.writing import write_all
+    from gipc._core.zygote import NUMBER
     from gipc._exitstatus import UNKNOWN, ExitStatus, open_pidfd, status_of_the_dead
 
     #: A flag of pidfd_send_signal, from linux/pidfd.h.
     _PROCESS_GROUP = 4
+    #: Seconds in which a fork server must have told how a child of it has ended.
+    _REPORT = 1.0
 
     class _PidfdPopen(_CooperativePopen):
         """A child that has a pidfd, where the system knows such a thing."""
 
+        _pid: Any = None  # until it is launched
         _pidfd: int | None = None
 
         @property
         def pid(self) -> int:
-            return self._pid
+            pid: int = self._pid
+            return pid
 
         @pid.setter
         def pid(self, pid: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -188,7 +224,7 @@ else:
             pass
 
         def _send_signal(self, number: int) -> None:
-            if self.poll() is not None:
+            if self._pid is None or self.poll() is not None:
                 return
             try:
                 if self._pidfd is None:
@@ -200,6 +236,8 @@ else:
 
         def signal_group(self, number: int) -> None:
             """Send a signal to the process group that the child leads, or led."""
+            if self._pid is None:
+                return
             with contextlib.suppress(ProcessLookupError):  # there is no such group
                 if self._pidfd is not None:
                     try:
@@ -253,57 +291,145 @@ else:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             self.pid = -1
             try:
-                with quiet_fork_hooks():
+                with quiet_fork_hooks(), kept_by_fork():
                     self.pid = original("os", "fork")()
-            except OSError:
-                close_fds(sentinel, child_end, parent_sentinel, parent_end)
+            except BaseException:  # a warning may be raised as an error, after the fork
+                close_fds(child_end, parent_sentinel, parent_end)
+                _collect_unknown(sentinel)
+                close_fds(sentinel)
                 raise
             finally:
                 if self.pid != 0:
                     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             if self.pid == 0:
-                code = 1
                 process_obj._signal_mask = mask
-                try:
-                    atexit._clear()
-                    atexit.register(util._exit_function)  # type: ignore[attr-defined]
-                    close_fds(sentinel, parent_end)
-                    os.read(parent_sentinel, 1)
-                    code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
-                finally:
-                    atexit._run_exitfuncs()
-                    os._exit(code)
+                close_fds(sentinel, parent_end)
+                _live(process_obj, parent_sentinel, child_end)
             os.write(parent_end, b"x")  # now the child may end
             close_fds(child_end, parent_sentinel)
             self.sentinel = sentinel
             self.finalizer = util.Finalize(self, close_fds, (sentinel, parent_end))
 
+    def _live(process_obj: Any, parent_sentinel: int, sentinel: int) -> NoReturn:
+        """Be the forked child, to its end."""
+        if not os.read(parent_sentinel, 1):  # the parent does not know of it, or is dead
+            with contextlib.suppress(BrokenPipeError):
+                os.write(sentinel, NUMBER.pack(os.getpid()))
+            os._exit(1)
+        end_with(partial(process_obj._bootstrap, parent_sentinel=parent_sentinel))
+
+    def _collect_unknown(sentinel: int) -> None:
+        """Collect the child whose number was lost, if there is one."""
+        wait_for(sentinel, time.monotonic() + _REPORT)
+        if is_readable(sentinel) and (number := os.read(sentinel, NUMBER.size)):
+            with contextlib.suppress(ChildProcessError):
+                original("os", "waitpid")(*NUMBER.unpack(number), 0)
+
     class SpawnPopen(_DirectPopen, popen_spawn_posix.Popen):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Launches a child as a new interpreter."""
 
-    class ForkServerPopen(_PidfdPopen, popen_forkserver.Popen):  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Launches a child through multiprocessing's fork server, which reports its end."""
+        _fds: list[int]
 
+        def _launch(self, process_obj: Any) -> None:
+            self._payload = pickle.dumps(preparation_data()) + pickled_for(self, process_obj)
+            with contextlib.ExitStack() as passed, contextlib.ExitStack() as undo:
+                sentinel, child_end = os.pipe()
+                undo.callback(close_fd, sentinel)
+                passed.callback(close_fd, child_end)
+                request, self._request = os.pipe()
+                undo.callback(close_fd, self._request)
+                passed.callback(close_fd, request)
+                self.pid = launch((*self._fds, child_end), request)
+                undo.pop_all()
+            self.sentinel = sentinel
+            # The child's parent_process() ends when the second one is closed.
+            self.finalizer = util.Finalize(self, close_fds, (sentinel, self._request))
+
+        def finish(self, life: int | None, patience: Patience) -> None:
+            if life is not None:
+                tie(life, self.pid)  # already while it imports the main module
+            self._written = _hand_over(self._request, self._payload, patience)
+            self._payload = b""
+
+        @property
+        def has_read(self) -> bool:
+            unread = fcntl.ioctl(self._request, termios.FIONREAD, bytes(4))
+            return int.from_bytes(unread, sys.byteorder) < self._written
+
+        def give_up(self) -> None:
+            self._send_signal(signal.SIGKILL)
+            self.wait()
+            self.close()
+
+    class ForkServerPopen(_PidfdPopen, popen_forkserver.Popen):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Launches a child through a fork server, which reports its end."""
+
+        _fds: list[int]
         _server_lost = False
+        _give_up: float | None = None  # when no report is expected any more
+
+        def _launch(self, process_obj: Any) -> None:
+            self._server: ForkServer = process_obj._fork_server or shared_fork_server()
+            self._payload = pickled_for(self, process_obj)
+            self.sentinel = -1  # until it is launched
+
+        def finish(self, life: int | None, patience: Patience) -> None:
+            child = self._server.fork(life, self._fds, patience)
+            self.sentinel = child.status
+            # The child's parent_process() ends when the second one is closed.
+            self.finalizer = util.Finalize(self, close_fds, (child.status, child.request))
+            self.pid = child.pid
+            payload = pickle.dumps((child.environment, child.data)) + self._payload
+            self._payload = b""
+            _hand_over(child.request, payload, patience)
+
+        def give_up(self) -> None:
+            if self._pid is not None:
+                self._send_signal(signal.SIGKILL)
+            self.close()
 
         def _collect(self) -> int | None:
-            if not self._server_lost:
-                if not is_readable(self.sentinel):
-                    return None
-                try:
-                    code: int = read_signed(self.sentinel)
+            if self._pid is None:
+                return None
+            if not self._server_lost and is_readable(self.sentinel):
+                answer = os.read(self.sentinel, NUMBER.size)
+                if answer:
+                    code: int
+                    (code,) = NUMBER.unpack(answer)
                     return code
-                except (OSError, EOFError):
-                    self._server_lost = True
+                self._server_lost = True
             if self._pidfd is None:
-                return UNKNOWN
-            return status_of_the_dead(self._pidfd) if is_readable(self._pidfd) else None
+                return UNKNOWN if self._server_lost else None
+            if not is_readable(self._pidfd):
+                return None
+            if not self._server_lost:  # it may have been stopped
+                if self._give_up is None:
+                    self._give_up = time.monotonic() + _REPORT
+                if not is_past(self._give_up):
+                    return None
+            return status_of_the_dead(self._pidfd)
 
         @property
         def _exit_fd(self) -> int:
             if self._server_lost and self._pidfd is not None:
                 return self._pidfd
             return self.sentinel
+
+        def _wait_for_news(self, deadline: float | None) -> bool:
+            if self._pidfd is None or self._server_lost:
+                return wait_for(self._exit_fd, deadline)
+            if self._give_up is None:
+                return wait_for(self._pidfd, deadline)
+            return wait_for(
+                self.sentinel, self._give_up if deadline is None else min(deadline, self._give_up)
+            )
+
+    def _hand_over(fd: int, payload: bytes, patience: Patience) -> int:
+        written = write_all(fd, payload, patience.deadline)
+        # A child that is dead has an exit code to say so.
+        if written < len(payload) and not is_broken(fd):
+            raise TimeoutError("the child did not take its arguments in time")
+        return written
 
     LAUNCHERS = {"fork": ForkPopen, "spawn": SpawnPopen, "forkserver": ForkServerPopen}
 

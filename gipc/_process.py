@@ -10,14 +10,11 @@ from multiprocessing import process as process_module
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from gipc._core.interpreter import start_turn
+from gipc._core.patience import Patience
 from gipc._fresh import start_afresh
 from gipc._handles import find_handles, settle_in_child
 from gipc._popen import launcher
-from gipc._ready import Turn
-
-# One start at a time: in a monkey-patched process, the locks that multiprocessing has
-# for that fail when native threads contend for them.
-_starting = Turn()
 
 
 class _GProcess(multiprocessing.Process):
@@ -30,6 +27,7 @@ class _GProcess(multiprocessing.Process):
     """
 
     _gipc_method: str | None = None
+    _fork_server: Any = None  # one of its own, else the one that all share
     _signal_mask: Collection[int] | None = None  # of the parent, in a forked child
 
     # Of multiprocessing's process, where its stubs do not tell.
@@ -59,11 +57,24 @@ class _GProcess(multiprocessing.Process):
                 handles = find_handles(self._args, self._kwargs)
             for handle in handles:
                 reservations.enter_context(handle._reserved())
-            with _starting:
+            children = vars(process_module)["_children"]
+            with start_turn:
                 super().start()
+                children.discard(self)  # until it is really there
+            launched: Any = self._popen
+            try:
+                self._finish_start()
+            except BaseException:
+                launched.give_up()
+                raise
+            children.add(self)
             for handle in handles:
                 handle._release()
-        self._popen.watch()  # pyright: ignore[reportOptionalMemberAccess]  # it has started
+        launched.watch()
+
+    def _finish_start(self) -> None:
+        self._popen.finish(None, Patience(None))
+        self._sentinel = self._popen.sentinel
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         start_afresh(self._signal_mask)
@@ -80,7 +91,7 @@ _of_parent: list[_GProcess] = []
 def _forget_children() -> None:
     # At its end multiprocessing would ask each of them, terminate the daemons, and join
     # the others. And another thread may have been about to start one, or to ask.
-    _starting.reset()
+    start_turn.reset()
     children: set[Any] = vars(process_module)["_children"]
     _of_parent.extend(child for child in children if isinstance(child, _GProcess))
     children.difference_update(_of_parent)
@@ -129,7 +140,11 @@ def start_process(
     :raises GIPCClosed: a handle among the arguments is closed.
     :raises pickle.PicklingError: an argument cannot be pickled, and has to be. As
         with :func:`pickle.dumps`, that may be a TypeError or AttributeError too.
+    :raises ChildProcessError: the fork server could not be started, as when
+        ``sys.executable`` is no Python interpreter.
     :raises OSError: the system has no descriptors or processes left.
+    :raises DeprecationWarning: from Python 3.15 on, if warnings are errors: of a fork in
+        a process that has threads. No child is left then.
     """
     if not callable(target):
         raise TypeError(f"target must be callable, not {target!r}")

@@ -20,7 +20,10 @@ from gipc._gevent import allocate_lock, get_hub_if_exists, original
 READ = 1
 WRITE = 2
 
-_sleep = original("time", "sleep")
+# The real ones, also if the process is patched later. To look them up takes longer.
+_sleep, _poll = original("time", "sleep"), original("select", "poll")
+#: Seconds. No system call takes more; nobody waits longer.
+_VERY_LONG = 2_000_000.0
 #: Seconds. The system makes some 50 µs of it.
 _NAP = 1e-6
 
@@ -29,8 +32,9 @@ _POLL_EVENTS = {READ: 0x001, WRITE: 0x004}  # POLLIN, POLLOUT
 
 def remaining(deadline: float) -> float:
     """Seconds left until *deadline* (of :func:`time.monotonic`), at least 0."""
+    left = min(deadline - time.monotonic(), _VERY_LONG)
     # Whole milliseconds: libuv counts in them, and gevent warns of less.
-    return max(0.0, math.ceil(1000 * (deadline - time.monotonic())) / 1000)
+    return max(0.0, math.ceil(1000 * left) / 1000)
 
 
 def is_past(deadline: float | None) -> bool:
@@ -79,7 +83,7 @@ class Descriptor:
 
     def _block(self, deadline: float | None) -> bool:
         if self._poll is None:
-            self._poll = original("select", "poll")()
+            self._poll = _poll()
             self._poll.register(self.fd, _POLL_EVENTS[self._events])
         timeout = None if deadline is None else 1000 * remaining(deadline)
         return bool(self._poll.poll(timeout))
@@ -265,8 +269,15 @@ def close_watcher(hub: Any, watcher: Any) -> None:
 
 def is_readable(fd: int) -> bool:
     """Whether *fd* is readable now, or at its end."""
-    poll = original("select", "poll")()
+    poll = _poll()
     poll.register(fd, _POLL_EVENTS[READ])
+    return bool(poll.poll(0))
+
+
+def is_broken(fd: int) -> bool:
+    """Whether nobody reads any more what is written to the pipe *fd*."""
+    poll = _poll()
+    poll.register(fd, 0)  # what is wrong with it is told in any case
     return bool(poll.poll(0))
 
 

@@ -243,6 +243,12 @@ class Engine:
         """Have ``function(*args)`` run in a child by the keeper's thread."""
         call = Call(function, timeout)
         self.pool.admit(log_refusal=False)  # a map is refused again and again
+        try:
+            self.pool.begin()
+        except OffloadError:
+            call.outcome = "failed"
+            self.pool.leave(call)
+            raise
         future: Future[Any] = Future()
         try:
             request = encode(call_of(function, args))
@@ -305,9 +311,10 @@ class Stream(Iterator[T]):
         self._call = call
         self._busy = False
         self._over = False  # no item is to be had any more
-        self._ended = False  # the call has left
+        self._ended = True  # until there is a child: the call is not to leave twice
         self._finished = False  # the generator has ended
         self._reply: tuple[int, Parts] | None = engine._converse(call, STREAM, request)
+        self._ended = False  # the call has not left
         if call.timeout is not None:
             engine.pool.post(_end_in_time, engine.pool, call)
 

@@ -86,7 +86,14 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
     :param nice: added to the niceness of the children, so that a busy machine
         serves this process first.
     :param preload: names of modules that are imported before the children are
-        made: once for all of them with ``forkserver``, in each of them otherwise.
+        made: once for all of them with ``forkserver``, in each of them otherwise. One
+        whose import leaves threads or an event loop of gevent behind cannot be shared:
+        each child imports it. Descriptors that it opens are shared. What calls have
+        needed so far is imported before a child is ready in any case.
+    :param start_timeout: seconds that a child may take to become ready, from its
+        launch to the end of *initializer*. Then it is killed, and another one is tried
+        after a pause. The fork server may take as long to start, and for each import.
+        Default: 300. None for no limit.
     :raises TypeError: an argument is of the wrong type.
     :raises ValueError: an argument is out of its range.
     """
@@ -105,6 +112,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         idle_timeout: float | None = None,
         nice: int | None = None,
         preload: Iterable[str] = (),
+        start_timeout: float | None = 300.0,
     ) -> None:
         self._settings = check_settings(
             max_workers,
@@ -118,6 +126,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
             idle_timeout,
             nice,
             preload,
+            start_timeout,
         )
         self._engine = Engine(self._settings)
         _executors.add(self)
@@ -190,6 +199,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         of the executor.
 
         :raises QueueFull: ``max_queue`` calls wait already.
+        :raises OffloadError: the system has no threads left for the executor.
         :raises RuntimeError: the executor was shut down.
         """
         _require_callable(fn)
@@ -262,6 +272,8 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         """Let no further call in, and end the children when the last call has ended.
 
         May be called from any greenlet, and more than once.
+
+        Children that are starting are killed, unless calls wait for them.
 
         :param wait: return only when all is over. Otherwise that goes on in the
             background.

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
-from gipc._exceptions import QueueFull
+from gipc._exceptions import OffloadError, QueueFull
 from gipc._executor.child import Child
 from gipc._executor.keeper import Keeper
-from gipc._executor.protocol import name_of
 from gipc._executor.settings import Settings
 from gipc._executor.stats import ChildStats, Figures, Stats
 from gipc._executor.worker import resident_memory
@@ -63,6 +62,7 @@ class Pool:
         self._guard = allocate_lock()
         self._keeper = Keeper(self, self._settings)
         self.children: list[Child] = []  # ready, and not known to have ended
+        self._newborn: list[Child] = []  # not ready yet
         self._idle: list[Child] = []  # the one that was used last comes last
         self._waiting: deque[Ticket] = deque()
         self._watching: list[Ticket] = []  # wakened by any change
@@ -136,6 +136,11 @@ class Pool:
         when the pool was closed, and waiting calls with it; another when no child
         could be started. What is raised comes from outside.
         """
+        if not self._keeper.has_begun:
+            try:
+                self.begin()
+            except OffloadError as error:
+                return error
         with self._guard:
             if self._cancelled:
                 return CancelledError("the executor was shut down")
@@ -172,6 +177,16 @@ class Pool:
                 ticket.granted = None
         granted: Child | Exception | None = ticket.granted
         return granted
+
+    def begin(self) -> None:
+        """Have somebody who starts children.
+
+        :raises OffloadError: that cannot be. It may be tried again.
+        """
+        try:
+            self._keeper.begin()
+        except Exception as error:
+            raise OffloadError(f"the executor could not start its thread: {error}") from error
 
     def _lend(self, child: Child) -> Child:
         self._lent += 1
@@ -211,33 +226,63 @@ class Pool:
 
     # Children
 
+    @property
+    def closed(self) -> bool:
+        """Whether no call is let in any more, and children are started for few."""
+        return self._closed
+
+    def begin_start(self, child: Child) -> None:
+        """A child is about to be started."""
+        with self._guard:
+            self._newborn.append(child)
+            self._settle()
+
     def add(self, child: Child) -> None:
         """A child is ready."""
         with self._guard:
             self._starting -= 1
+            self._newborn.remove(child)
             self._figures.started += 1
             self._problem = None
             self.children.append(child)
             child.since = time.monotonic()
-            self._idle.append(child)
+            self._idle.insert(0, child)  # those that have served are warmer
             healed = self._died > 0
             self._died -= healed
             self._settle()
         if healed:
             log.info("child %d was started in place of one that died", child.pid)
 
-    def start_failed(self, problem: Exception) -> None:
-        """A child could not be started."""
+    def start_over(self, child: Child) -> None:
+        """A child could not be started, and another one is started in its place."""
+        with self._guard:
+            self._newborn.remove(child)
+
+    def start_failed(self, child: Child | None, problem: Exception, reason: str) -> None:
+        """A child could not be started. None: nor made.
+
+        :param problem: what calls that wait for a child raise.
+        :param reason: what the log says.
+        """
+        with self._guard:
+            wanted = bool(self._waiting) or not self._closed
+            if wanted:
+                self._hold_off()
+            pause = self._retry_at - time.monotonic()
+        if wanted:  # not with the guard held: a handler may wait
+            log.error(
+                "no child could be started, next try in %.2g s at the earliest: %s", pause, reason
+            )
         with self._guard:
             self._starting -= 1
-            self._problem = problem
-            self._hold_off()
-            pause = self._retry_at - time.monotonic()
+            if child is not None:
+                self._newborn.remove(child)
+            if wanted:
+                self._problem = problem
             if self._hopeless():
                 while self._waiting:
                     self._grant(_again(problem))
             self._settle()
-        log.error("no child could be started, next try in %g s at the earliest: %s", pause, problem)
 
     def retry(self) -> None:
         """The pause after children could not be started is over."""
@@ -267,13 +312,13 @@ class Pool:
         """Retire children that idle too long; return when to look again."""
         now = time.monotonic()
         with self._guard:
-            while self._idle and now - self._idle[0].since >= idle_timeout:
-                child = self._idle.pop(0)
-                child.leaving = True
-                self._target = max(0, self._target - 1)
-                self._keeper.post(self._keeper.retire, child)
-            oldest = self._idle[0].since if self._idle else now
-            return oldest + idle_timeout
+            for child in list(self._idle):
+                if now - child.since >= idle_timeout:
+                    self._idle.remove(child)
+                    child.leaving = True
+                    self._target = max(0, self._target - 1)
+                    self._keeper.post(self._keeper.retire, child)
+            return min((child.since for child in self._idle), default=now) + idle_timeout
 
     # What follows is called with the guard held.
 
@@ -290,6 +335,9 @@ class Pool:
             self._starting += shortage
             for _ in range(shortage):
                 self._keeper.post(self._keeper.start_child)
+        if self._closed and not self._waiting:
+            for child in self._newborn:
+                child.kill()
         if self._closed and self._admitted <= 0:
             self._wind_up()
         for ticket in self._watching:
@@ -325,6 +373,8 @@ class Pool:
             child = self._idle.pop()
             child.leaving = True
             self._keeper.post(self._keeper.retire, child)
+        if not self.children and self._starting:
+            self._keeper.stop_starting()
         if not self.children and not self._starting and not self._finishing:
             self._finishing = True
             if self._keeper.has_begun:
@@ -343,6 +393,8 @@ class Pool:
             with self._guard:
                 if self._closed:
                     raise RuntimeError("cannot start children after shutdown")
+            self.begin()
+            with self._guard:
                 self._target = self._settings.max_workers
                 self._settle()
                 if self._problem is not None and not self._starting:
@@ -403,6 +455,8 @@ class Pool:
                     child.leaving = True
                     child.kill()
             self._admitted = 0  # nobody will run the greenlets of other calls again
+            if self._starting:
+                self._keeper.stop_starting()
             self._settle()
         self.wait_until_over(deadline, block=True)
 
@@ -426,7 +480,6 @@ class Pool:
     def abandon(self) -> None:
         """Start afresh, in a process that was forked from the one of the pool."""
         _forgotten.append(self._keeper)
-        self._keeper.abandon()
         closed = self._closed
         self._reset()
         self._closed = self._over = closed
@@ -441,19 +494,20 @@ class Pool:
             children = [
                 (child, "leaving" if child.leaving else "busy" if child.lent else "idle")
                 for child in self.children
-            ]
+            ] + [(child, "starting") for child in self._newborn]
             return Stats(
                 max_workers=self._settings.max_workers,
                 children=tuple(
                     ChildStats(
                         pid=child.pid,
                         state=state,
-                        function=None if child.function is None else name_of(child.function),
+                        function=child.task,
                         seconds=now - child.since,
                         tasks=child.tasks,
                         resident_memory=resident_memory(child.pid),
                     )
                     for child, state in children
+                    if child.pid is not None
                 ),
                 starting=self._starting,
                 running=self._lent,

@@ -32,15 +32,18 @@ class Reply(enum.IntEnum):
     ITEM = 4
     END = 5
     UNFIT = 6  # the child could not be initialised; same body as an ERROR
+    DOING = 8  # before READY: the module that is imported now; "": the initializer runs
+    NEEDS = 9  # before the reply to a request: a module that it makes the child import
 
 
 #: Added to the last reply of a task when the child wants to be replaced.
-LEAVING = 8
+LEAVING = 16
 
 # The C functions take plain integers faster than members of an enumeration.
 CALL, STREAM = int(Request.CALL), int(Request.STREAM)
 READY, RESULT, ERROR = int(Reply.READY), int(Reply.RESULT), int(Reply.ERROR)
 ITEM, END, UNFIT = int(Reply.ITEM), int(Reply.END), int(Reply.UNFIT)
+DOING, NEEDS = int(Reply.DOING), int(Reply.NEEDS)
 
 #: The kind of a buffer that nobody may write to.
 CONSTANT = 0

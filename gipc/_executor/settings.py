@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
-import pickle
 from collections.abc import Callable, Iterable
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from gipc._core.pickles import Rehearsal, pickled_for
 from gipc._executor.worker import Orders
 from gipc._process import start_method_of
 
@@ -25,6 +25,7 @@ class Settings:
     max_queue: int | None
     timeout: float | None
     idle_timeout: float | None
+    start_timeout: float | None
 
 
 def check_settings(
@@ -39,6 +40,7 @@ def check_settings(
     idle_timeout: float | None,
     nice: int | None,
     preload: Iterable[str],
+    start_timeout: float | None,
 ) -> Settings:
     """Turn an executor's arguments into settings.
 
@@ -60,11 +62,12 @@ def check_settings(
         initializer=initializer,
         initargs=tuple(initargs),
         preload=modules,
+        needed=(),
         nice=nice,
         max_memory=_check_integer("max_memory_per_child", max_memory_per_child, 1),
     )
     if method != "fork":
-        pickle.dumps(orders)  # fails here rather than in every child
+        pickled_for(Rehearsal(), orders)  # fails here rather than in every child
     return Settings(
         max_workers=_check_integer("max_workers", max_workers, 1) or usable_cpus(),
         method=method,
@@ -73,6 +76,7 @@ def check_settings(
         max_queue=_check_integer("max_queue", max_queue, 0),
         timeout=check_seconds("timeout", timeout),
         idle_timeout=check_seconds("idle_timeout", idle_timeout),
+        start_timeout=check_seconds("start_timeout", start_timeout),
     )
 
 

@@ -26,8 +26,9 @@ class Distribution:
 class ChildStats:
     """One child at a moment.
 
-    ``state`` is ``"idle"``, ``"busy"`` or ``"leaving"`` (its last call runs, or it
-    is ending), ``function`` what it runs or None, ``seconds`` how long it has been
+    ``state`` is ``"starting"`` (it is not ready yet), ``"idle"``, ``"busy"`` or
+    ``"leaving"`` (its last call runs, or it is ending), ``function`` what it runs, the
+    initializer included, or None, ``seconds`` how long it has been
     doing so, ``tasks`` how many calls it has taken, ``resident_memory`` in bytes.
     """
 
@@ -47,6 +48,8 @@ class Stats:
     function raised), timed_out, cancelled, died (its child did) or refused.
     ``running`` and ``queued`` are the ones that have not ended. ``waiting_time`` is
     from the call to its start in a child, ``running_time`` from there to its end.
+    ``starting`` counts children that are not ready, among them those whose process does
+    not exist yet.
     """
 
     max_workers: int

@@ -19,8 +19,8 @@ _running: set[Any] = set()
 class HubThread:
     """Runs functions, each in a greenlet, apart from the threads that post them.
 
-    The thread starts with the first function and ends after :meth:`stop`. What is
-    posted then is dropped.
+    The thread starts with :meth:`begin` and ends after :meth:`stop`. What is posted before
+    waits for it, what is posted later is dropped.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,39 @@ class HubThread:
         self._greenlets = Group()
         self._end: Ticket | None = None
 
+    def begin(self) -> None:
+        """Start the thread, unless it was started. If that fails, it can be tried again.
+
+        :raises RuntimeError: the system has no threads left.
+        :raises Exception: there can be no event loop in it.
+        """
+        with self._guard:
+            if self.started:
+                return
+            running, ready = allocate_lock(), allocate_lock()
+            running.acquire()
+            ready.acquire()
+            failures: list[BaseException] = []
+            start_new_thread(self._run, (running, ready, failures))
+            ready.acquire()  # for a moment only
+            if failures:
+                raise failures[0]
+            self.started = True
+            _running.add(running)
+            self._wake()
+
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Have ``function(*args)`` run soon. May be called from any thread."""
         with self._guard:
             if self._stopped:
                 return
             self._pending.append((function, *args))
-            if not self.started:
-                self.started = True
-                running = allocate_lock()
-                running.acquire()
-                _running.add(running)
-                start_new_thread(self._run, (running,))
-            elif self._mailbox is not None:
-                self._mailbox.post(self._spawn_pending)
+            if self.started:
+                self._wake()
+
+    def _wake(self) -> None:
+        assert self._mailbox is not None
+        self._mailbox.post(self._spawn_pending)
 
     def stop(self) -> None:
         """Let the thread end. To be called by one of its greenlets, once."""
@@ -54,13 +73,17 @@ class HubThread:
             self._stopped = True
         self._end.wake()
 
-    def _run(self, running: Any) -> None:
-        hub = gevent.get_hub()
-        hub.name = "gipc"
-        self._end = Ticket()
-        with self._guard:
+    def _run(self, running: Any, ready: Any, failures: list[BaseException]) -> None:
+        try:
+            hub = gevent.get_hub()
+            hub.name = "gipc"
+            self._end = Ticket()
             self._mailbox = Mailbox(hub, ref=True)
-            self._spawn_pending()
+        except BaseException as error:  # the system has no descriptors left
+            failures.append(error)
+            return
+        finally:
+            ready.release()
         self._end.wait()
         self._end.close()
         self._mailbox.close()

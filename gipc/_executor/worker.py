@@ -14,14 +14,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gipc._executor import lifeline
-from gipc._executor.descriptors import blank
+from gipc._core import lifeline
+from gipc._core.descriptors import blank
+from gipc._executor.inside.needs import Needs
 from gipc._executor.protocol import (
     CALL,
+    DOING,
     END,
     ERROR,
     ITEM,
     LEAVING,
+    NEEDS,
     READY,
     RESULT,
     UNFIT,
@@ -41,10 +44,6 @@ from gipc._handles import _GIPCReader, _GIPCWriter
 #: at once. The server answers them; a running call must survive them.
 _SERVER_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
-#: Whether this process was forked from one that has left the server's session. Another
-#: session would take Linux a millisecond, as it schedules each one by itself.
-apart = False
-
 #: Whether this process serves, and is not one that a task has forked.
 _serving = False
 
@@ -56,6 +55,7 @@ class Orders:
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     preload: tuple[str, ...]
+    needed: tuple[str, ...]  # modules that calls have needed so far
     nice: int | None
     max_memory: int | None
 
@@ -65,7 +65,8 @@ def work(requests: _GIPCReader, replies: _GIPCWriter, life: _GIPCReader, orders:
     # What is there now is never collected: its memory stays shared with the
     # process that this one was forked from.
     gc.freeze()
-    _leave_group()
+    if os.getpgrp() != os.getpid():  # otherwise a fork server has seen to that
+        lifeline.lead_group(away=False)
     lifeline.hold(life._fd)
     _leave_signals_to_the_server()
     _be_the_only_one_to_serve(requests._fd, replies._fd, life._fd)
@@ -73,25 +74,19 @@ def work(requests: _GIPCReader, replies: _GIPCWriter, life: _GIPCReader, orders:
         _serve_all(requests._frames, replies._frames, orders)
 
 
-def _leave_group() -> None:
-    """Get away from the terminal's signals, to be killed with all that this one starts."""
-    if apart:
-        os.setpgid(0, 0)
-    else:
-        os.setsid()
-
-
 def _serve_all(reader: FrameReader, writer: FrameWriter, orders: Orders) -> None:
     try:
-        _prepare(orders)
+        _prepare(orders, writer)
     except BaseException as error:
         send(writer, UNFIT, encode_error(error))
         return
+    needs = Needs(lambda name: writer.write(NEEDS, name.encode()))
+    sys.meta_path.insert(0, needs)
     writer.write(READY, b"")
     while True:
         message = receive(reader)
         assert message is not None  # there is no deadline
-        _serve(*message, writer, orders.max_memory)
+        _serve(*message, writer, needs, orders.max_memory)
 
 
 def _leave_signals_to_the_server() -> None:
@@ -126,18 +121,35 @@ def _restore_signals() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _prepare(orders: Orders) -> None:
+def _prepare(orders: Orders, writer: FrameWriter) -> None:
     if orders.nice is not None:
         os.nice(orders.nice)
     for module in orders.preload:
-        importlib.import_module(module)
+        _import(module, writer)
+    for module in orders.needed:
+        # If it fails, the calls that need it will tell.
+        with contextlib.suppress(BaseException):
+            _import(module, writer)
     if orders.initializer is not None:
+        writer.write(DOING, b"")
         orders.initializer(*orders.initargs)
 
 
-def _serve(kind: int, request: Parts, writer: FrameWriter, max_memory: int | None) -> None:
+def _import(module: str, writer: FrameWriter) -> None:
+    if module not in sys.modules:
+        writer.write(DOING, module.encode())
+        importlib.import_module(module)
+
+
+def _serve(
+    kind: int, request: Parts, writer: FrameWriter, needs: Needs, max_memory: int | None
+) -> None:
     try:
-        function, args = decode_call(request)
+        needs.watching = True
+        try:
+            function, args = decode_call(request)
+        finally:
+            needs.watching = False
         if kind == CALL:
             kind, reply = RESULT, function(*args)
             reply = _encode_result(reply, function)

@@ -17,6 +17,9 @@ class Warmable(Protocol):
 #: What children may be started for before the first request.
 warmables: weakref.WeakSet[Any] = weakref.WeakSet()
 
+#: Elsewhere None stands for the default.
+_MAY_BE_NONE = {"start_timeout"}
+
 _defaults: dict[str, Any] = {}
 
 
@@ -27,5 +30,9 @@ def set_default(argument: str, value: Any) -> None:
 
 def with_defaults(arguments: dict[str, Any]) -> dict[str, Any]:
     """An executor's arguments, completed by the server's defaults."""
-    chosen = {name: value for name, value in arguments.items() if value is not None}
+    chosen = {
+        name: value
+        for name, value in arguments.items()
+        if value is not None or name in _MAY_BE_NONE
+    }
     return _defaults | chosen

@@ -37,7 +37,12 @@ default:
 ``GIPC_NICE``
     int. Added to the children's niceness. Default: 0.
 ``GIPC_PRELOAD``
-    sequence of str. Modules that are imported once, before children are made.
+    sequence of str. Modules that are imported before a child is ready: once for all
+    children by the fork server, in each child with another start method. What calls
+    have needed so far is imported in the same way, without being named.
+``GIPC_START_TIMEOUT``
+    float, seconds. A child that is not ready by then is killed, and another one is
+    tried. None: no limit. Default: 300.
 
 One more is about the clients:
 

@@ -85,7 +85,7 @@ def children(server) -> set[int]:
 
 def forked_and_forking(server) -> tuple[set[int], set[int]]:
     processes = server.processes()
-    found = {pid for pid in processes if "multiprocessing.forkserver" in command_of(pid)}
+    found = {pid for pid in processes if "gipc-forkserver" in command_of(pid)}
     # The parent of a child whose fork server was killed is none of the server's processes.
     forking = {pid for pid in found if parent_of(pid) in processes - found}
     return found - forking, forking
@@ -115,7 +115,7 @@ def what_children_should_not_hold(server) -> set[tuple[int, str]]:
     # The pipes that tell a fork server and a resource tracker that nobody needs them.
     common = set[str]()
     for pid in server.processes():
-        if re.search(r"multiprocessing\.(forkserver|resource_tracker)", command_of(pid)):
+        if re.search(r"gipc-forkserver|multiprocessing\.resource_tracker", command_of(pid)):
             common |= pipes_read_by(pid)
     held = {}
     for pid in children(server):

@@ -1,5 +1,6 @@
 """What the fork server imports, so that its children need not."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -77,6 +78,22 @@ if __name__ == "__main__":
 """
 
 
+RANDOM = """
+import random, sys
+import gipc
+
+def draw(name):
+    __import__(name)
+    return sys.modules[name].random()
+
+if __name__ == "__main__":
+    method, name = sys.argv[1:]
+    draw(name)  # so that a fork has a generator that was used, too
+    with gipc.ProcessPoolExecutor(1, method, max_tasks_per_child=1, preload=[name]) as executor:
+        print(len({executor.offload(draw, name) for _ in range(4)}))
+"""
+
+
 def test_the_main_module_is_imported_once_for_all_children(tmp_path):
     result = run(tmp_path, MAIN)
     assert result.stderr.split("\n") == ["imported as __main__", "imported as __mp_main__", ""]
@@ -108,6 +125,14 @@ def test_the_death_of_a_fork_server_that_is_starting_stops_nobody(tmp_path, size
 def test_fork_servers_leave_no_file_when_they_have_ended(tmp_path):
     result = run(tmp_path, KILLED)
     assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("name", ["random", "numpy.random"])
+def test_each_child_has_random_numbers_of_its_own(tmp_path, method, name):
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        pytest.skip("needs the package numpy")
+    result = run(tmp_path, RANDOM, method, name)
+    assert result.stdout == "4\n", result.stderr
 
 
 def run(tmp_path, source, *arguments):
