@@ -3,6 +3,7 @@
 import pytest
 
 import gipc
+from tests.programs import Programs
 
 
 @pytest.fixture(params=["forkserver", pytest.param("spawn", marks=pytest.mark.once), "fork"])
@@ -36,6 +37,13 @@ def gate(tmp_path):
     path = tmp_path / "gate"
     yield path
     path.touch()
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Runs programs, in the test's own directory."""
+    with Programs(tmp_path) as programs:
+        yield programs
 
 
 def pytest_collection_modifyitems(items):
