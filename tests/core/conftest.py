@@ -1,14 +1,13 @@
 import pytest
 
-from .support import METHOD, open_handles
+from .support import open_handles
 
 
 def pytest_collection_modifyitems(items):
-    if METHOD == "fork":
-        # gevent's thread pool is enough for it, and a pytest run has some of those.
-        warning = pytest.mark.filterwarnings("ignore:This process.*multi-threaded")
-        for item in items:
-            item.add_marker(warning)
+    # gevent's thread pool is enough for it, and a pytest run has some of those.
+    warning = pytest.mark.filterwarnings("ignore:This process.*multi-threaded")
+    for item in items:
+        item.add_marker(warning)
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ def settled():
     return open_descriptors()
 
 
-@counts(20, 1000)
+@counts(20, 300)
 def test_many_processes_with_pipes_leave_no_descriptor(count):
     run(send_and_forget)  # what stays open from the first time on is not counted
     before = settled()

@@ -25,7 +25,7 @@ def start_both(code):
     return program, child
 
 
-@counts(20, 2000)
+@counts(20, 400)
 def test_children_and_subprocesses_end_at_the_same_time(count):
     at_once = 10
     for first in range(0, count, at_once):

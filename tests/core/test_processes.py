@@ -382,7 +382,8 @@ def test_a_child_of_a_thread_that_the_threading_module_has_met_ends_in_order():
 
 
 FIRST_IN_A_THREAD = """
-import sys, threading
+import sys, threading, warnings
+warnings.filterwarnings("ignore", "This process.*multi-threaded")
 {outside}
 
 def start_and_join():
