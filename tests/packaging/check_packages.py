@@ -5,8 +5,6 @@ Not collected by `make test`, since it makes environments: `make package` runs i
 
 import email
 import re
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.servers import running
+from tests.packaging.support import ROOT, environment, run
 
-ROOT = Path(__file__).resolve().parents[2]
 #: What gevent itself needs, and what venv puts there.
 ALLOWED = {"gipc", "gevent", "greenlet", "zope.event", "zope.interface", "pip", "setuptools"}
 
@@ -52,49 +50,6 @@ worker_class = "gevent"
 """
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def run(*command: str | Path, folder: Path) -> str:
-    process = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.returncode == 0, process.stdout
-    return process.stdout
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory):
-    """A folder with the sdist, and the wheel that was built from it."""
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, folder=ROOT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(packages):
-    (wheel,) = packages.glob("*.whl")
-    return wheel
-
-
-@pytest.fixture(scope="module")
-def sdist(packages):
-    (sdist,) = packages.glob("*.tar.gz")
-    return sdist
-
-
-@pytest.fixture
-def install(tmp_path):
-    """Install something into a clean environment; returns its Python."""
-
-    def install(requirement: str) -> Path:
-        run(sys.executable, "-m", "venv", tmp_path / "venv", folder=tmp_path)
-        python = tmp_path / "venv" / "bin" / "python"
-        pip = (python, "-m", "pip", "--disable-pip-version-check")
-        run(*pip, "install", "--quiet", requirement, folder=tmp_path)
-        run(*pip, "check", folder=tmp_path)
-        return python
-
-    return install
 
 
 def packages_in(python: Path) -> set[str]:
@@ -137,15 +92,15 @@ def test_the_sdist_holds_what_builds_tests_and_explains_the_project(sdist):
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_it_works_in_a_clean_environment_with_nothing_but_gevent(kind, request, install, tmp_path):
-    python = install(str(request.getfixturevalue(kind)))
+def test_it_works_in_a_clean_environment_with_nothing_but_gevent(kind, request, tmp_path):
+    python = environment(tmp_path, str(request.getfixturevalue(kind)))
     assert packages_in(python) <= ALLOWED
     (tmp_path / "program.py").write_text(PROGRAM)
     assert run(python, "-W", "error", "program.py", folder=tmp_path) == "120\n"
 
 
-def test_the_extras_bring_what_the_integrations_integrate(wheel, install, tmp_path):
-    python = install(f"{wheel}[flask,gunicorn]")
+def test_the_extras_bring_what_the_integrations_integrate(wheel, tmp_path):
+    python = environment(tmp_path, f"{wheel}[flask,gunicorn]")
     assert packages_in(python) >= {"flask", "gunicorn"}
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "gunicorn.conf.py").write_text(CONFIGURATION)
