@@ -109,7 +109,7 @@ WORKS = (
         "offload: a fresh child for every call, sustained",
         (
             Rival("gipc", "fresh_gipc.py rate"),
-            Rival("gipc 1.8, a process", "fresh_gipc18.py rate", faster(1.5), old=True),
+            Rival("gipc 1.8, a process", "fresh_gipc18.py rate", faster(1.0), old=True),
         ),
         units=40,
     ),
