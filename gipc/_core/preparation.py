@@ -14,6 +14,10 @@ from typing import Any
 _MAIN_KEYS = ("init_main_from_name", "init_main_from_path")
 
 
+# How the main module was to be imported when that could be seen last.
+_main: dict[str, str] = {}
+
+
 def preparation_data() -> dict[str, Any]:
     """What :func:`multiprocessing.spawn.prepare` takes in a child.
 
@@ -37,7 +41,7 @@ def preparation_data() -> dict[str, Any]:
     method = multiprocessing.get_start_method(allow_none=True)
     if method is not None:
         data["start_method"] = method
-    return data | _how_to_import_main()
+    return data | remember_main()
 
 
 def only_main(data: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +52,19 @@ def only_main(data: dict[str, Any]) -> dict[str, Any]:
 def without_main(data: dict[str, Any]) -> dict[str, Any]:
     """*data* for a process that shall not import the main module."""
     return {key: value for key, value in data.items() if key not in _MAIN_KEYS}
+
+
+def remember_main() -> dict[str, str]:
+    """How a child imports the main module, for :func:`multiprocessing.spawn.prepare`.
+
+    What Python knows of its file is gone when the program has run to its end, and children
+    may still be wanted then: that is remembered from the last call of this.
+    """
+    how = _how_to_import_main()
+    if how or hasattr(sys.modules["__main__"], "__file__"):
+        _main.clear()
+        _main.update(how)
+    return dict(_main)
 
 
 def _how_to_import_main() -> dict[str, str]:

@@ -288,10 +288,14 @@ class Engine:
 
     # The end, and a new beginning
 
-    def finish_futures(self) -> None:
-        """Wait until all calls that were submitted have told their futures."""
+    def finish_futures(self, deadline: float | None = None) -> int:
+        """Wait until all calls that were submitted have told their futures, or *deadline*.
+
+        Return how many have not.
+        """
         for future in list(self._futures):
-            future.wait()
+            future.wait(None if deadline is None else remaining(deadline))
+        return len(self._futures)
 
     def start_afresh(self) -> None:
         """Forget all calls and children, in a process that was forked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import enum
 import itertools
+import logging
 import os
 import time
 import weakref
@@ -41,7 +42,10 @@ class Inherit(enum.Enum):
 INHERIT: Final = Inherit.INHERIT
 Timeout = float | Literal[Inherit.INHERIT] | None
 
-#: Seconds that a process's exit waits for children to end, at most.
+log = logging.getLogger("gipc")
+
+#: Seconds that a process's exit waits, at most, for calls that were submitted, and again for
+#: children to end.
 _LAST_WAIT = 10.0
 #: Among the finalizers of multiprocessing: before those that it has itself.
 _FIRST = 100
@@ -309,8 +313,11 @@ def _results(futures: deque[Future[list[T]]], deadline: float | None) -> Iterato
 
 def _shut_down_all() -> None:
     executors = list(_executors)
+    deadline = time.monotonic() + _LAST_WAIT
     for executor in executors:
-        executor._engine.finish_futures()
+        unfinished = executor._engine.finish_futures(deadline)
+        if unfinished:  # a start that hangs is not to hold the program up
+            log.warning("calls are cut off at the end of the program: %d", unfinished)
     deadline = time.monotonic() + _LAST_WAIT
     for executor in executors:
         executor._engine.pool.terminate(deadline)

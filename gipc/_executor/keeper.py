@@ -12,6 +12,7 @@ from gevent.lock import BoundedSemaphore
 from gipc._core.forkserver import ForkServer
 from gipc._core.interpreter import complaint, praise
 from gipc._core.patience import Patience
+from gipc._core.preparation import remember_main
 from gipc._core.traces import MAIN
 from gipc._exceptions import ChildDied, OffloadError
 from gipc._executor.child import Child, Expired
@@ -46,6 +47,7 @@ class Keeper:
             # import it; then what its tasks will want.
             modules = (PoolProcess.__module__, work.__module__, MAIN, *settings.orders.preload)
             self._fork_server = ForkServer(modules, True, settings.start_timeout)
+        remember_main()
         self._needed: dict[str, None] = {}  # modules, in the order in which calls needed them
         self._harmful: set[str] = set()  # those that a child did not survive
         self._count = 0
