@@ -44,7 +44,7 @@ run: $(VENV)/.run-ready
 	@$(BIN)/gunicorn --chdir examples/flask_app --config examples/flask_app/gunicorn.conf.py --bind $(HOST):$(PORT) app:app
 
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-m 'not once')
 
 modes: $(VENV)/.test-ready
 	$(BIN)/python -m pytest tests/check_modes.py $(ARGS)
