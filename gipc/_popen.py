@@ -19,6 +19,7 @@ from functools import partial
 from multiprocessing import util
 from typing import Any, NoReturn
 
+from gipc._core.descriptors import close_fds
 from gipc._core.patience import Patience
 from gipc._gevent import (
     close_fd,
@@ -29,12 +30,6 @@ from gipc._gevent import (
     quiet_fork_hooks,
 )
 from gipc._ready import READ, close_watcher, io_watcher, is_broken, is_past, is_readable, wait_for
-
-
-def close_fds(*fds: int) -> None:
-    """Close descriptors at once, whether or not the process is monkey-patched."""
-    for fd in fds:
-        close_fd(fd)
 
 
 class _CooperativePopen:

@@ -1,4 +1,4 @@
-"""Descriptors of a process that it has got with the rest, and is not to use."""
+"""Descriptors that a process is done with, or has got with the rest and is not to use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from gipc._gevent import close_fd
 _LISTINGS = ("/proc/self/fd", "/dev/fd")
 #: Without such a list, each number up to this is tried; what is above is closed.
 _TRIED = 1 << 16
+
+
+def close_fds(*fds: int) -> None:
+    """Close descriptors at once, whether or not the process is monkey-patched."""
+    for fd in fds:
+        close_fd(fd)
 
 
 def blank(fds: Iterable[int]) -> None:

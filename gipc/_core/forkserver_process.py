@@ -9,10 +9,10 @@ import signal
 import time
 from _socket import SCM_RIGHTS, SOL_SOCKET, socketpair
 from array import array
-from collections.abc import Iterable
 from multiprocessing import util
 from typing import Any, NamedTuple
 
+from gipc._core.descriptors import close_fds
 from gipc._core.interpreter import complaint, fd_of_tracker, launch, praise, start_turn
 from gipc._core.lifeline import tie
 from gipc._core.patience import Patience
@@ -180,7 +180,7 @@ class ForkServerProcess:
             if number < 0:
                 raise OSError(-number, os.strerror(-number))
         except BaseException:
-            _close((status, request))
+            close_fds(status, request)
             raise
         data = preparation_data()
         if self._has_main:
@@ -345,8 +345,3 @@ def _read_all(fd: int, deadline: float | None) -> bytes:
         if not part:
             return b"".join(parts)
         parts.append(part)
-
-
-def _close(fds: Iterable[int]) -> None:
-    for fd in fds:
-        close_fd(fd)

@@ -15,11 +15,11 @@ import signal
 import struct
 import sys
 from _socket import CMSG_SPACE, socket
-from collections.abc import Iterable
 from multiprocessing import resource_tracker, spawn, util
 from typing import Any, NoReturn
 
 from gipc._core import lifeline
+from gipc._core.descriptors import close_fds
 from gipc._core.newborn import change_environment, flush, live
 from gipc._core.traces import import_and_trace
 from gipc._core.tracker import kept_by_fork
@@ -126,7 +126,7 @@ class Zygote:
         fds = [fd for _, _, part in ancillary for (fd,) in struct.iter_unpack("=i", part)]
         kind, options, extra = REQUEST.unpack(data)
         if len(fds) != _ALWAYS + options.bit_count() + extra:  # there is no room for them here
-            _close(fds)
+            close_fds(*fds)
             return True
         answer, rest, *given = fds[: len(fds) - extra]
         life = given.pop() if options & LIFE else None
@@ -143,7 +143,7 @@ class Zygote:
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         os.dup2(tracker, _fd_of_tracker(), inheritable=False)
-        _close((stdout, stderr, tracker))
+        close_fds(stdout, stderr, tracker)
         if directory is not None:
             with contextlib.suppress(OSError):
                 os.fchdir(directory)
@@ -179,10 +179,10 @@ class Zygote:
             for number in (*_SERVICE_SIGNALS, signal.SIGCHLD):
                 set_handler(number, DEFAULT)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            _close((*self._own, answer, *self._children.values()))
+            close_fds(*self._own, answer, *self._children.values())
             live(rest, life, inherited, self._own_session)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        _close((rest, *inherited))
+        close_fds(rest, *inherited)
         if life is not None:
             close_fd(life)
         _tell(answer, pid)
@@ -214,8 +214,3 @@ def _fd_of_tracker() -> int:
 def _tell(answer: int, number: int) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
         os.write(answer, NUMBER.pack(number))
-
-
-def _close(fds: Iterable[int]) -> None:
-    for fd in fds:
-        close_fd(fd)
